@@ -1,0 +1,45 @@
+"""What an engine is: a list of items in, a list of results of the same length out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable, Sequence
+from typing import Generic, TypeVar
+
+from triptych.v1.common_pb2 import ModelRef
+
+ItemT = TypeVar("ItemT")
+ResultT = TypeVar("ResultT")
+
+
+class Engine(ABC, Generic[ItemT, ResultT]):
+    """A model that runs batches. Only one thread, the batcher's, calls it after `load`.
+
+    An engine knows neither jobs nor queues: what it needs of one request is in the item.
+    """
+
+    model: ModelRef
+    """Exact weights: name, revision, engine and its version. In every result."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Reads the weights. Slow; called once, before anything else."""
+
+    def warm_up(self) -> None:
+        """Runs once on made-up input, so that the first request does not pay for lazy set-up."""
+
+    @abstractmethod
+    def run_batch(self, items: Sequence[ItemT]) -> Sequence[ResultT | Exception]:
+        """Gives one result per item, in order; an item's own failure is an exception in its slot.
+
+        Raises:
+            MemoryError: The batch does not fit the device; the batcher splits it.
+        """
+
+    @abstractmethod
+    def cost(self, item: ItemT) -> float:
+        """What the item adds to its batch, in the engine's own unit (audio seconds, pixels, tokens)."""
+
+    def batch_key(self, item: ItemT) -> Hashable:  # noqa: ARG002 - engines that care override it
+        """Items share a batch only if their keys are equal (same shape, same decoding options)."""
+        return None
