@@ -1,0 +1,179 @@
+"""Blobs as files in a folder that services and workers share."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import re
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from triptych.core.blobs import (
+    UPLOAD_TTL_S,
+    BlobInfo,
+    blob_name,
+    blob_not_found,
+    check_upload,
+    checked_upload_id,
+    digest_of,
+    info,
+    now_s,
+)
+from triptych.core.errors import UploadNotFound, UploadOffsetMismatch
+from triptych.core.media import HEAD_BYTES, sniff
+
+_TENANT = re.compile(r"[^A-Za-z0-9_-]")
+
+
+class DirectoryBlobs:
+    """One file a blob: `<root>/<tenant>/<2 hex>/<digest>`; its mode of expiry stands beside it in `<digest>.ttl`.
+
+    The modification time of the `.ttl` file is the last use, its text the time to live in seconds. A blob appears by
+    rename, so a reader never sees half of one.
+    """
+
+    def __init__(self, root: Path, ttl_s: float) -> None:
+        self._root = root
+        self._ttl_s = ttl_s
+
+    def put(self, tenant: str, data: bytes, ttl_s: float | None = None) -> BlobInfo:
+        """See `BlobStore.put`."""
+        name = blob_name(data)
+        path = self._path(tenant, name)
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+            part.write_bytes(data)
+            part.replace(path)
+        return self._used(tenant, name, ttl_s)
+
+    def read(self, tenant: str, name: str, offset: int = 0, limit: int = 0) -> bytes:
+        """See `BlobStore.read`."""
+        self.stat(tenant, name)
+        try:
+            with self._path(tenant, name).open("rb") as file:
+                file.seek(offset)
+                return file.read(limit or -1)
+        except FileNotFoundError as error:
+            raise blob_not_found(name) from error
+
+    def stat(self, tenant: str, name: str) -> BlobInfo:
+        """See `BlobStore.stat`."""
+        path = self._path(tenant, name)
+        ttl_file = path.with_suffix(".ttl")
+        try:
+            size, created = path.stat().st_size, path.stat().st_mtime
+            used, ttl_s = ttl_file.stat().st_mtime, float(ttl_file.read_text())
+            with path.open("rb") as file:
+                media_type = sniff(file.read(HEAD_BYTES))
+        except FileNotFoundError as error:
+            raise blob_not_found(name) from error
+        if used + ttl_s < now_s():
+            raise blob_not_found(name)
+        return info(name, size, media_type or "application/octet-stream", created, used, ttl_s)
+
+    def touch(self, tenant: str, name: str, ttl_s: float | None = None) -> BlobInfo:
+        """See `BlobStore.touch`."""
+        self.stat(tenant, name)
+        return self._used(tenant, name, ttl_s)
+
+    def delete(self, tenant: str, name: str) -> None:
+        """See `BlobStore.delete`."""
+        path = self._path(tenant, name)
+        path.unlink(missing_ok=True)
+        path.with_suffix(".ttl").unlink(missing_ok=True)
+
+    def upload_size(self, tenant: str, upload_id: str) -> int:
+        """See `BlobStore.upload_size`."""
+        try:
+            return self._upload(tenant, upload_id).stat().st_size
+        except FileNotFoundError as error:
+            raise _no_upload(upload_id) from error
+
+    def append(self, tenant: str, upload_id: str, offset: int, data: bytes) -> int:
+        """See `BlobStore.append`."""
+        path = self._upload(tenant, upload_id)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file, _locked(file.fileno()):
+            size = file.seek(0, os.SEEK_END)
+            if size != offset:
+                raise UploadOffsetMismatch(f"the upload has {size} bytes, but this chunk begins at {offset}")
+            file.write(data)
+            return size + len(data)
+
+    def commit(self, tenant: str, upload_id: str, size_bytes: int, sha256: str, ttl_s: float | None = None) -> BlobInfo:
+        """See `BlobStore.commit`."""
+        part = self._upload(tenant, upload_id)
+        try:
+            with part.open("rb") as file:
+                check_upload(
+                    size_bytes, sha256, part.stat().st_size, lambda: hashlib.file_digest(file, "sha256").hexdigest()
+                )
+            name = f"blobs/sha256-{sha256}"
+            path = self._path(tenant, name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            part.replace(path)
+        except FileNotFoundError as error:
+            raise _no_upload(upload_id) from error
+        finally:
+            self.drop_upload(tenant, upload_id)
+        return self._used(tenant, name, ttl_s)
+
+    def drop_upload(self, tenant: str, upload_id: str) -> None:
+        """See `BlobStore.drop_upload`."""
+        self._upload(tenant, upload_id).unlink(missing_ok=True)
+
+    def expire(self) -> int:
+        """See `BlobStore.expire`."""
+        gone, now = 0, now_s()
+        for ttl_file in self._root.glob("*/??/*.ttl"):
+            with suppress(FileNotFoundError, ValueError):
+                if ttl_file.stat().st_mtime + float(ttl_file.read_text()) < now:
+                    ttl_file.with_suffix("").unlink(missing_ok=True)
+                    ttl_file.unlink(missing_ok=True)
+                    gone += 1
+        for part in (*self._root.glob("*/uploads/*"), *self._root.glob("*/??/*.part")):
+            with suppress(FileNotFoundError):
+                if part.stat().st_mtime + UPLOAD_TTL_S < now:
+                    part.unlink()
+                    gone += 1
+        return gone
+
+    def _used(self, tenant: str, name: str, ttl_s: float | None) -> BlobInfo:
+        ttl_file = self._path(tenant, name).with_suffix(".ttl")
+        try:
+            kept = float(ttl_file.read_text())
+        except (FileNotFoundError, ValueError):
+            kept = 0.0
+        part = ttl_file.with_name(f"{ttl_file.name}.{uuid.uuid4().hex}.part")
+        # A use never shortens the life that somebody else asked for.
+        part.write_text(str(max(kept, self._ttl_s if ttl_s is None else ttl_s)))
+        part.replace(ttl_file)
+        return self.stat(tenant, name)
+
+    def _path(self, tenant: str, name: str) -> Path:
+        digest = digest_of(name)
+        return self._folder(tenant) / digest[:2] / digest
+
+    def _upload(self, tenant: str, upload_id: str) -> Path:
+        return self._folder(tenant) / "uploads" / checked_upload_id(upload_id)
+
+    def _folder(self, tenant: str) -> Path:
+        # A tenant is the operator's word, but never a path.
+        return self._root / _TENANT.sub("_", tenant)
+
+
+def _no_upload(upload_id: str) -> UploadNotFound:
+    return UploadNotFound(f"there is no upload {upload_id}, or it expired; begin anew")
+
+
+@contextmanager
+def _locked(descriptor: int) -> Iterator[None]:
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)

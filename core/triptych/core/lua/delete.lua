@@ -1,0 +1,8 @@
+-- Deletes a terminal job. ARGV: prefix, id, tenant. Gives "deleted", "gone" or "running".
+local prefix, id = ARGV[1], ARGV[2]
+local found = redis.call('HMGET', prefix .. 'job:' .. id, 'state', 'tenant')
+if not found[1] or found[2] ~= ARGV[3] then return 'gone' end
+if tonumber(found[1]) < 4 then return 'running' end
+redis.call('ZREM', prefix .. 'jobs:' .. found[2], id)
+redis.call('DEL', prefix .. 'job:' .. id, prefix .. 'events:' .. id, prefix .. 'children:' .. id)
+return 'deleted'

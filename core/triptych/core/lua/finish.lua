@@ -1,0 +1,6 @@
+-- Ends a job by the attempt that holds its lease. ARGV: prefix, id, attempt, state, field, value.
+-- Gives 1, or 0 if the attempt lost its lease: its result is dropped.
+local found = redis.call('HMGET', ARGV[1] .. 'job:' .. ARGV[2], 'state', 'attempt')
+if found[2] ~= ARGV[3] or (found[1] ~= '2' and found[1] ~= '3') then return 0 end
+finish(ARGV[1], ARGV[2], tonumber(ARGV[4]), ARGV[5], ARGV[6])
+return 1

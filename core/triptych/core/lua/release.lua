@@ -1,0 +1,8 @@
+-- Hands a running job back (the worker drains). ARGV: prefix, id, attempt, error_cancelled.
+-- Gives {kind, lane, id} to publish, or {} if nothing has to be.
+local prefix, id = ARGV[1], ARGV[2]
+local found = redis.call('HMGET', prefix .. 'job:' .. id, 'state', 'attempt')
+if found[2] ~= ARGV[3] then return {} end
+if found[1] == '3' then finish(prefix, id, 6, 'error', ARGV[4]) end
+if found[1] ~= '2' then return {} end
+return requeue(prefix, id)

@@ -1,0 +1,141 @@
+"""What kind of bytes these are, told from their head before anything decodes them."""
+
+from __future__ import annotations
+
+import re
+import struct
+
+from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaTypeMismatch, MediaTypeUnsupported
+
+PDF_TYPE = "application/pdf"
+IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif"})
+AUDIO_TYPES = frozenset({
+    "audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/webm", "audio/aac", "audio/aiff",
+    "audio/amr", "audio/x-caf", "video/mp4", "video/webm", "video/quicktime", "video/x-matroska", "video/x-msvideo",
+    "video/mpeg",
+})  # fmt: skip
+# Types that people use for the same bytes.
+_ALIASES = {
+    "image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "image/tif": "image/tiff",
+    "image/x-ms-bmp": "image/bmp", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav", "audio/vnd.wave": "audio/wav",
+    "audio/mp3": "audio/mpeg", "audio/mpeg3": "audio/mpeg", "audio/x-flac": "audio/flac", "audio/opus": "audio/ogg",
+    "audio/vorbis": "audio/ogg", "application/ogg": "audio/ogg", "audio/x-m4a": "audio/mp4", "audio/m4a": "audio/mp4",
+    "application/x-pdf": PDF_TYPE, "audio/x-aac": "audio/aac", "audio/x-aiff": "audio/aiff",
+}  # fmt: skip
+# A container may hold audio alone or a film with it: both names are right.
+_SAME = ({"audio/mp4", "video/mp4", "video/quicktime"}, {"audio/webm", "video/webm", "video/x-matroska"})
+# Bytes that `sniff` wants to see.
+HEAD_BYTES = 4096
+
+_MAGIC: tuple[tuple[bytes, str], ...] = (
+    (b"\x89PNG\r\n\x1a\n", "image/png"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"GIF87a", "image/gif"),
+    (b"GIF89a", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"fLaC", "audio/flac"),
+    (b"OggS", "audio/ogg"),
+    (b"ID3", "audio/mpeg"),
+    (b"#!AMR", "audio/amr"),
+    (b"caff", "audio/x-caf"),
+    (b"\x00\x00\x01\xba", "video/mpeg"),
+)
+
+
+def sniff(head: bytes) -> str:
+    """Gives the IANA media type of the first `HEAD_BYTES` bytes; empty if it is none that the suite can read."""
+    for magic, media_type in _MAGIC:
+        if head.startswith(magic):
+            return media_type
+    if head[:2] == b"BM" and head[6:10] == b"\x00\x00\x00\x00":
+        return "image/bmp"
+    if head[:4] in (b"RIFF", b"RIFX", b"RF64"):
+        return {b"WAVE": "audio/wav", b"WEBP": "image/webp", b"AVI ": "video/x-msvideo"}.get(head[8:12], "")
+    if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+        return "audio/aiff"
+    if head[4:8] == b"ftyp":
+        return {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}.get(head[8:12], "video/mp4")
+    if head[:4] == b"\x1aE\xdf\xa3":
+        return "video/webm" if b"webm" in head[:128] else "video/x-matroska"
+    # PDF readers accept the header anywhere in the first KiB.
+    if b"%PDF-" in head[:1024]:
+        return PDF_TYPE
+    if len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
+        return "audio/aac" if head[1] & 0x06 == 0 else "audio/mpeg"
+    return ""
+
+
+def checked_type(head: bytes, stated: str, display_name: str = "") -> str:
+    """Gives the media type found, after comparing it with the one stated.
+
+    Raises:
+        MediaCorrupt: There are no bytes.
+        MediaTypeUnsupported: No decoder for these bytes.
+        MediaTypeMismatch: Stated as one type, but of another.
+    """
+    what = f"'{display_name}'" if display_name else "the input"
+    if not head:
+        raise MediaCorrupt(f"{what} is empty")
+    found = sniff(head)
+    if not found:
+        raise MediaTypeUnsupported(f"{what} is no PDF, image or audio that can be read{_hint(head)}")
+    wanted = _canonical(stated)
+    if wanted and wanted != found and not any({wanted, found} <= group for group in _SAME):
+        raise MediaTypeMismatch(f"{what} was stated to be {stated} but is {found}")
+    return found
+
+
+def check_pixels(head: bytes, max_pixels: int) -> None:
+    """Refuses an image whose header claims too many pixels, before anything is decoded.
+
+    Raises:
+        InputTooLarge: More than max_pixels.
+    """
+    size = image_size(head)
+    if size and size[0] * size[1] > max_pixels:
+        raise InputTooLarge(
+            f"the image is {size[0]} x {size[1]} pixels; at most {max_pixels} pixels are read",
+            limit=max_pixels,
+            value=size[0] * size[1],
+        )
+
+
+def image_size(head: bytes) -> tuple[int, int] | None:
+    """Gives (width, height) in pixels where the header says it within `head`: PNG, GIF, BMP and JPEG."""
+    if head.startswith(b"\x89PNG\r\n\x1a\n") and len(head) >= 24:
+        return struct.unpack(">II", head[16:24])
+    if head[:6] in (b"GIF87a", b"GIF89a") and len(head) >= 10:
+        return struct.unpack("<HH", head[6:10])
+    if head[:2] == b"BM" and len(head) >= 26:
+        width, height = struct.unpack("<ii", head[18:26])
+        return abs(width), abs(height)
+    if head.startswith(b"\xff\xd8\xff"):
+        return _jpeg_size(head)
+    return None
+
+
+def _jpeg_size(head: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 < len(head) and head[at] == 0xFF:
+        marker, length = head[at + 1], int.from_bytes(head[at + 2 : at + 4], "big")
+        # Start of frame, any kind but the tables C4, C8 and CC that share the range.
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            height, width = struct.unpack(">HH", head[at + 5 : at + 9])
+            return width, height
+        at += 2 + length
+    return None
+
+
+def _canonical(stated: str) -> str:
+    bare = stated.split(";", 1)[0].strip().lower()
+    # "application/octet-stream" says that the caller does not know.
+    return "" if bare == "application/octet-stream" else _ALIASES.get(bare, bare)
+
+
+def _hint(head: bytes) -> str:
+    if head.startswith(b"PK\x03\x04"):
+        return " (it is a ZIP or an Office document: convert it to PDF)"
+    if re.match(rb"\s*(<\?xml|<svg|<!doctype|<html)", head[:256], re.IGNORECASE):
+        return " (it is SVG, XML or HTML)"
+    return ""

@@ -1,0 +1,140 @@
+"""Runs one operation against Redis, blocking or awaited."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import redis
+import redis.asyncio
+from redis.asyncio.retry import Retry as AsyncRetry
+from redis.backoff import ExponentialBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import TimeoutError as RedisTimeoutError
+from redis.retry import Retry
+from triptych.core.errors import BackendUnavailable
+
+T = TypeVar("T")
+Argument = bytes | str | int | float
+
+PREFIX = "triptych:"
+# What means "Redis is away", as opposed to a bug of ours.
+AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+
+
+def _script(name: str) -> str:
+    folder = importlib.resources.files("triptych.core") / "lua"
+    prelude = ("_now", "_end", "_requeue")
+    return "\n".join((folder / f"{part}.lua").read_text() for part in (*prelude, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Op(Generic[T]):
+    """One atomic operation: what to send and how to read the answer. The same for blocking and awaiting callers."""
+
+    command: tuple[Argument, ...]
+    parse: Callable[[Any], T]
+    script: str = ""
+
+
+class Script:
+    """A Lua script that makes operations. Each runs whole or not at all."""
+
+    def __init__(self, name: str) -> None:
+        self._text = _script(name)
+        self._sha = hashlib.sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+
+    def __call__(self, parse: Callable[[Any], T], *args: Argument) -> Op[T]:
+        """Makes the operation of this script with these arguments (after the key prefix)."""
+        return Op(("EVALSHA", self._sha, 0, PREFIX, *args), parse, self._text)
+
+
+def _unavailable(error: Exception) -> BackendUnavailable:
+    return BackendUnavailable(f"the job store cannot be reached ({type(error).__name__})", retry_after_s=1)
+
+
+class Store:
+    """Blocking side, for workers. Thread-safe."""
+
+    def __init__(self, url: str) -> None:
+        # An explicit timeout: redis-py's default of 5 s with silent retries would hide an outage for a minute.
+        self.redis = redis.Redis.from_url(
+            url, socket_timeout=5, socket_connect_timeout=2, retry=Retry(ExponentialBackoff(cap=0.2, base=0.02), 2)
+        )
+
+    def run(self, op: Op[T]) -> T:
+        """Runs one operation.
+
+        Raises:
+            BackendUnavailable: Redis cannot be reached.
+        """
+        try:
+            try:
+                answer = self.redis.execute_command(*op.command)  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                answer = self.redis.execute_command("EVAL", op.script, *op.command[2:])  # type: ignore[no-untyped-call]
+        except AWAY as error:
+            raise _unavailable(error) from error
+        return op.parse(answer)
+
+    def run_all(self, ops: Sequence[Op[T]]) -> list[T]:
+        """Runs operations in one round trip, each atomic by itself."""
+        return [self.run(op) for op in ops] if len(ops) < 2 else self._pipelined(ops)
+
+    def _pipelined(self, ops: Sequence[Op[T]]) -> list[T]:
+        try:
+            pipeline = self.redis.pipeline(transaction=False)
+            for op in ops:
+                pipeline.execute_command(*op.command)  # type: ignore[no-untyped-call]
+            answers = pipeline.execute(raise_on_error=False)
+        except AWAY as error:
+            raise _unavailable(error) from error
+        return [
+            self.run(op) if isinstance(answer, NoScriptError) else op.parse(_raise(answer))
+            for op, answer in zip(ops, answers, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Closes the connections."""
+        self.redis.close()
+
+
+def _raise(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+class AsyncStore:
+    """Awaiting side, for services and the orchestrator. Bound to one event loop."""
+
+    def __init__(self, url: str) -> None:
+        self.redis = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=5,
+            socket_connect_timeout=2,
+            retry=AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+        )
+
+    async def run(self, op: Op[T]) -> T:
+        """Runs one operation.
+
+        Raises:
+            BackendUnavailable: Redis cannot be reached.
+        """
+        try:
+            try:
+                answer = await self.redis.execute_command(*op.command)  # type: ignore[no-untyped-call]
+            except NoScriptError:
+                answer = await self.redis.execute_command("EVAL", op.script, *op.command[2:])  # type: ignore[no-untyped-call]
+        except AWAY as error:
+            raise _unavailable(error) from error
+        return op.parse(answer)
+
+    async def close(self) -> None:
+        """Closes the connections."""
+        await self.redis.aclose()
