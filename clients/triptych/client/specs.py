@@ -1,0 +1,46 @@
+"""Builds job specifications from inputs and configs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from triptych.v1.common_pb2 import InputSource, PageRange
+from triptych.v1.job_pb2 import JobSpec
+from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
+from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, SourceDocument
+from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionSpec
+from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, ImagePart, VisionSpec
+
+
+def transcription(audio: InputSource, config: TranscriptionConfig | None = None) -> JobSpec:
+    """Speech to text."""
+    return JobSpec(transcription=TranscriptionSpec(input=audio, config=config))
+
+
+def ocr(document: InputSource, config: OcrConfig | None = None, pages: Sequence[PageRange] = ()) -> JobSpec:
+    """Pixels to text; no pages means all."""
+    return JobSpec(ocr=OcrSpec(input=document, pages=pages, config=config))
+
+
+def vision(prompt: str, images: Sequence[InputSource], config: GenerationConfig | None = None) -> JobSpec:
+    """Images and text to text: one turn of the user, the images first."""
+    parts = [ContentPart(image=ImagePart(input=image)) for image in images]
+    turn = ChatMessage(role=ChatRole.CHAT_ROLE_USER, parts=[*parts, ContentPart(text=prompt)])
+    return JobSpec(vision=VisionSpec(messages=[turn], config=config))
+
+
+def reasoning(
+    question: str,
+    documents: Sequence[InputSource],
+    config: ReasoningConfig | None = None,
+    *,
+    pages: Sequence[PageRange] = (),
+    output_json_schema: str = "",
+) -> JobSpec:
+    """Documents and a question to an answer; the documents are "d1", "d2", ... and `pages` holds for each."""
+    sources = [
+        SourceDocument(document_id=f"d{number}", input=document, pages=pages)
+        for number, document in enumerate(documents, 1)
+    ]
+    spec = ReasoningSpec(documents=sources, question=question, output_json_schema=output_json_schema, config=config)
+    return JobSpec(reasoning=spec)

@@ -1,0 +1,251 @@
+"""The blocking client."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import grpc
+from triptych.client import blobs, jobs, system
+from triptych.client.calls import Calls
+from triptych.client.channel import DEFAULT_TARGET, MIB, address_of, channel_options, credentials_metadata
+from triptych.client.failures import error_of
+from triptych.client.inputs import Source
+from triptych.client.steps import Call, Flow, Pause, Step, Work
+from triptych.client.stubs import stubs_on
+from triptych.client.typed import Terms
+from triptych.client.watching import Watching
+from triptych.core.errors import TriptychError
+from triptych.v1.blob_service_pb2 import Blob
+from triptych.v1.common_pb2 import InputSource, PageRange
+from triptych.v1.job_pb2 import Job, JobEvent, JobKind, JobOptions, JobResult, JobSpec
+from triptych.v1.job_service_pb2 import JobFilter
+from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
+from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
+from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
+from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
+from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
+
+ResultT = TypeVar("ResultT")
+
+
+class Client:
+    """Calls the services; every error is one of `triptych.core.errors`.
+
+    Args:
+        target: "host:port", "dns:///name:port" (all its addresses, in turn) or "https://host:port" for TLS.
+        api_key: Key of the caller; empty: none is sent.
+        max_inline_bytes: Inputs of one request up to this size travel inside it; larger ones are uploaded.
+    """
+
+    def __init__(self, target: str = DEFAULT_TARGET, *, api_key: str = "", max_inline_bytes: int = MIB) -> None:
+        self.target = target
+        self._calls = Calls(max_inline_bytes)
+        self._metadata = credentials_metadata(api_key)
+        address, tls = address_of(target)
+        options = channel_options(target)
+        if tls:
+            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
+        else:
+            self._channel = grpc.insecure_channel(address, options=options)
+        self._stubs = stubs_on(self._channel)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; calls that still run end with CANCELLED."""
+        self._channel.close()
+
+    # Run a job and wait for its result.
+
+    def transcribe(
+        self,
+        audio: Source,
+        config: TranscriptionConfig | None = None,
+        *,
+        options: JobOptions | None = None,
+        request_id: str = "",
+        timeout_s: float = 600,
+    ) -> TranscriptionResult:
+        """Speech to text.
+
+        Args:
+            audio: Audio or video: path, bytes or InputSource.
+            config: Model, language, word times and so on.
+            options: How the job is run and kept.
+            request_id: UUID that makes a repeated call join the same job; made up if empty.
+            timeout_s: Deadline in seconds; then TimedOut, with `metadata["job"]`.
+
+        Raises:
+            TriptychError: What the server said, or the error with which the job failed.
+        """
+        terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
+        return self._run(self._calls.transcribe(audio, config, terms))
+
+    def recognize(
+        self,
+        document: Source,
+        config: OcrConfig | None = None,
+        *,
+        pages: Sequence[PageRange] = (),
+        options: JobOptions | None = None,
+        request_id: str = "",
+        timeout_s: float = 600,
+    ) -> OcrResult:
+        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error."""
+        terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
+        return self._run(self._calls.recognize(document, config, pages, terms))
+
+    def generate(
+        self,
+        prompt: str,
+        images: Sequence[Source] = (),
+        config: GenerationConfig | None = None,
+        *,
+        options: JobOptions | None = None,
+        request_id: str = "",
+        timeout_s: float = 600,
+    ) -> VisionResult:
+        """Images and text to text."""
+        terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
+        return self._run(self._calls.generate(prompt, images, config, terms))
+
+    def answer(
+        self,
+        question: str,
+        documents: Sequence[Source],
+        config: ReasoningConfig | None = None,
+        *,
+        output_json_schema: str = "",
+        options: JobOptions | None = None,
+        request_id: str = "",
+        timeout_s: float = 600,
+    ) -> ReasoningResult:
+        """An answer from documents, with evidence; the documents are "d1", "d2", ... in it."""
+        terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
+        flow = self._calls.answer(question, documents, config, output_json_schema, terms)
+        return self._run(flow)
+
+    # Jobs.
+
+    def submit(self, spec: JobSpec, options: JobOptions | None = None, *, request_id: str = "") -> Job:
+        """Submits a job and returns at once; `triptych.client.specs` builds specifications."""
+        return self._run(jobs.submit(spec, options, request_id))
+
+    def get_job(self, name: str) -> Job:
+        """Gives a job with its outcome."""
+        return self._run(jobs.get(name))
+
+    def list_jobs(self, job_filter: JobFilter | None = None, *, limit: int = 50) -> list[Job]:
+        """Gives the newest jobs, without specification and result."""
+        return self._run(jobs.list_jobs(job_filter, limit))
+
+    def wait_job(self, name: str, *, timeout_s: float | None = None) -> Job:
+        """Waits until a job is terminal, however it ended; None waits for ever. TimedOut leaves the job alone."""
+        return self._run(jobs.wait(name, timeout_s))
+
+    def result(self, job: Job) -> JobResult:
+        """Gives the result of a terminal job, large ones too, or raises the error with which it failed."""
+        return self._run(jobs.outcome(job))
+
+    def watch_job(self, name: str, *, after_cursor: str = "", include_partials: bool = True) -> Iterator[JobEvent]:
+        """Yields a job's events; the last one has the terminal job. A broken stream goes on after the last event.
+
+        When `JobEvent.attempt` rises, partial results of earlier attempts are void.
+        """
+        watching = Watching(name, after_cursor=after_cursor, include_partials=include_partials)
+        while not watching.done:
+            stream = self._stubs["JobService"].WatchJob(watching.request(), metadata=self._metadata)
+            failed: TriptychError | None = None
+            try:
+                for response in stream:
+                    watching.saw(response.event)
+                    yield response.event
+            except grpc.RpcError as error:
+                failed = error_of(error, self.target)
+            finally:
+                stream.cancel()
+            if not watching.done:
+                time.sleep(watching.pause_s(failed))
+
+    def cancel_job(self, name: str) -> Job:
+        """Asks for cancellation, of child jobs too; a terminal job stays as it is."""
+        return self._run(jobs.cancel(name))
+
+    def delete_job(self, name: str, *, force: bool = False) -> None:
+        """Deletes a terminal job and its result; `force` cancels it first."""
+        self._run(jobs.delete(name, force))
+
+    # Bytes.
+
+    def sources(self, inputs: Sequence[Source]) -> list[InputSource]:
+        """Makes inputs for one specification: small ones inline, the others uploaded."""
+        return self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes))
+
+    def upload(self, source: str | os.PathLike[str] | bytes, *, ttl_s: float | None = None) -> Blob:
+        """Uploads a file or bytes; a broken stream goes on where it stopped, known bytes are not sent."""
+        return self._run(self._calls.upload(source, ttl_s))
+
+    def download(self, name: str) -> bytes:
+        """Gives a blob's bytes, compared with the digest in its name."""
+        return self._run(blobs.read(name))
+
+    def download_to(self, name: str, path: Path) -> int:
+        """Writes a blob to a file and returns its size in bytes."""
+        with path.open("wb") as file:
+            return self._run(blobs.download(name, file.write))
+
+    # The deployment.
+
+    def models(self, kind: JobKind.ValueType = JobKind.JOB_KIND_UNSPECIFIED) -> list[Model]:
+        """Gives the models that requests can name."""
+        return self._run(system.models(kind))
+
+    def queues(self) -> list[Queue]:
+        """Gives the queues and their load."""
+        return self._run(system.queues())
+
+    def server_info(self) -> GetServerInfoResponse:
+        """Gives version and limits."""
+        return self._run(system.server_info())
+
+    # How flows run.
+
+    def _run(self, flow: Flow[ResultT]) -> ResultT:
+        try:
+            step = next(flow)
+            while True:
+                try:
+                    answer = self._do(step)
+                except TriptychError as error:
+                    step = flow.throw(error)
+                else:
+                    step = flow.send(answer)
+        except StopIteration as end:
+            result: ResultT = end.value
+            return result
+
+    def _do(self, step: Step) -> Any:
+        if isinstance(step, Work):
+            return step.run()
+        if isinstance(step, Pause):
+            return time.sleep(step.seconds)
+        method = getattr(self._stubs[step.service], step.method)
+        try:
+            if isinstance(step, Call):
+                return method(step.request, timeout=step.timeout_s, metadata=self._metadata)
+            for message in method(step.request, timeout=step.timeout_s, metadata=self._metadata):
+                step.sink(message)
+            return None
+        except grpc.RpcError as error:
+            raise error_of(error, self.target) from error
