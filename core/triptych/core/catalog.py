@@ -1,0 +1,111 @@
+"""The models of this deployment: what each is, where its weights come from and whether they are here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+from triptych.core import manifest
+from triptych.core.catalog_file import ModelEntry, ModelFile, Part, digest_of, parse
+from triptych.core.errors import FieldInvalid, ModelNotFound
+from triptych.core.settings import Settings
+from triptych.v1.common_pb2 import ModelRef
+from triptych.v1.job_pb2 import JobKind
+
+__all__ = ["Catalog", "ModelEntry", "ModelFile", "Part"]
+
+
+class Catalog:
+    """All models by name: the embedded ones and those of the operator's file, which win.
+
+    Args:
+        entries: The models; every name in `uses` has to be among them.
+        models_dir: Folder that holds one folder per pulled model.
+    """
+
+    def __init__(self, entries: Iterable[ModelEntry], models_dir: Path) -> None:
+        self.models_dir = models_dir
+        self._by_name = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
+        for name, entry in self._by_name.items():
+            for used in entry.uses:
+                if used not in self._by_name or self._by_name[used].uses:
+                    raise FieldInvalid(f"models.{name}.uses", f"{used!r} is no model with weights of its own")
+            if entry.uses and not entry.revision:
+                # What such a model answers changes with its parts, so its revision does.
+                parts = [f"{used} {self._by_name[used].revision}" for used in entry.uses]
+                self._by_name[name] = replace(entry, revision=digest_of(parts))
+
+    @classmethod
+    def load(cls, settings: Settings) -> Catalog:
+        """Reads the embedded models and `settings.models_file`.
+
+        Raises:
+            FieldInvalid: The file cannot be read, or an entry is wrong; names file, entry and field.
+        """
+        models = parse(resources.files("triptych.core").joinpath("models.toml").read_text("utf-8"), "models.toml")
+        if settings.models_file:
+            try:
+                text = settings.models_file.read_text("utf-8")
+            except (OSError, UnicodeDecodeError) as error:
+                raise FieldInvalid("models_file", f"{settings.models_file} cannot be read: {error}") from error
+            models |= parse(text, str(settings.models_file))
+        return cls(models.values(), settings.models_dir)
+
+    @property
+    def entries(self) -> tuple[ModelEntry, ...]:
+        """Every model, by name."""
+        return tuple(self._by_name.values())
+
+    def get(self, name: str) -> ModelEntry:
+        """Gives the model of that name.
+
+        Raises:
+            ModelNotFound: There is none; the message has the nearest names.
+        """
+        if name in self._by_name:
+            return self._by_name[name]
+        near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self._by_name)}"
+        raise ModelNotFound(f"no model is called {name!r}; {hint}", metadata={"model": name, "nearest": ",".join(near)})
+
+    def for_kind(self, kind: JobKind.ValueType) -> tuple[ModelEntry, ...]:
+        """Gives the models that serve a kind of job, by name."""
+        return tuple(entry for entry in self.entries if entry.kind == kind)
+
+    def with_parts(self, name: str) -> tuple[ModelEntry, ...]:
+        """Gives the models whose weights this one needs: those it uses, then itself."""
+        entry = self.get(name)
+        return (*(self.get(used) for used in entry.uses), entry)
+
+    def folder(self, name: str) -> Path:
+        """Gives the folder of the model's weights, whether they are there or not."""
+        entry = self.get(name)
+        if entry.source.startswith("dir:"):
+            return Path(entry.source.removeprefix("dir:")).expanduser()
+        return self.models_dir / name
+
+    def ready(self, name: str) -> bool:
+        """Tells whether the weights, and those of the models it uses, are here in full size. Reads no weights."""
+        return all(self._is_here(entry) for entry in self.with_parts(name))
+
+    def ref(self, name: str, engine: str) -> ModelRef:
+        """Gives what results say about the model.
+
+        Args:
+            name: Name of the model.
+            engine: Engine and its version, for example `faster-whisper/1.2.1`.
+        """
+        return ModelRef(model=name, revision=self.get(name).revision, engine=engine)
+
+    def _is_here(self, entry: ModelEntry) -> bool:
+        folder = self.folder(entry.name)
+        if not entry.source:
+            return True
+        if entry.source.startswith("dir:"):
+            files = (folder / file.path for file in entry.files)
+            return folder.is_dir() and all(path.is_file() for path in files)
+        found = manifest.read(folder)
+        return found is not None and found.revision == entry.revision and manifest.has_sizes(folder, found.files)

