@@ -14,7 +14,7 @@
     ├── CapacityError             RESOURCE_EXHAUSTED    QueueFull, RateLimited, QuotaExceeded,
     │                                                   AcceleratorMemoryExhausted
     ├── Unavailable               UNAVAILABLE           BackendUnavailable, ServerDraining, NoWorker
-    ├── TimedOut                  DEADLINE_EXCEEDED     QueueTimeout, ExecutionTimeout
+    ├── TimedOut                  DEADLINE_EXCEEDED     QueueTimeout, ExecutionTimeout, CallTimeout
     ├── JobCancelled              CANCELLED
     ├── FeatureDisabled           UNIMPLEMENTED
     └── InternalError             INTERNAL              WorkerLost, OutputInvalid
@@ -285,6 +285,10 @@ class QueueTimeout(TimedOut):
 
 class ExecutionTimeout(TimedOut):
     """An attempt took longer than execution_timeout."""
+
+
+class CallTimeout(TimedOut):
+    """The call's own deadline came before its job ended."""
 
 
 class JobCancelled(TriptychError):

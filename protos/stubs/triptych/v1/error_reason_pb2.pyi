@@ -100,6 +100,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INTERNAL: a bug; give the maintainers metadata.traceId."""
     ERROR_REASON_FEATURE_DISABLED: _ErrorReason.ValueType  # 38
     """UNIMPLEMENTED: switched off in this deployment."""
+    ERROR_REASON_CALL_TIMEOUT: _ErrorReason.ValueType  # 39
+    """DEADLINE_EXCEEDED: the call's own deadline came before its job ended (metadata: job)."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every error of the suite, of an RPC or in Job.error, carries a google.rpc.ErrorInfo
@@ -185,4 +187,6 @@ ERROR_REASON_INTERNAL: ErrorReason.ValueType  # 37
 """INTERNAL: a bug; give the maintainers metadata.traceId."""
 ERROR_REASON_FEATURE_DISABLED: ErrorReason.ValueType  # 38
 """UNIMPLEMENTED: switched off in this deployment."""
+ERROR_REASON_CALL_TIMEOUT: ErrorReason.ValueType  # 39
+"""DEADLINE_EXCEEDED: the call's own deadline came before its job ended (metadata: job)."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
