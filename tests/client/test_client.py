@@ -173,7 +173,7 @@ async def test_pages_of_lists_are_joined(server: StandIn, ask: Ask) -> None:
 
 
 async def test_a_file_that_is_not_there_is_a_wrong_field(ask: Ask) -> None:
-    with pytest.raises(errors.FieldInvalid, match="none.wav"):
+    with pytest.raises(errors.FieldInvalid, match=r"none\.wav"):
         await ask("transcribe", "none.wav")
 
 
