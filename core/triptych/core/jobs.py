@@ -27,7 +27,7 @@ from triptych.core.errors import (
     TriptychError,
     WorkerLost,
 )
-from triptych.core.records import BASIC_FIELDS, JobRecord
+from triptych.core.records import BASIC_FIELDS, TERMINAL, JobRecord
 from triptych.core.store import PREFIX, Op, Script
 from triptych.v1.job_pb2 import JobEvent, JobResult, JobState
 
@@ -78,12 +78,15 @@ def create(job: NewJob, *, max_pending: int) -> Op[tuple[Literal["created", "joi
     Raises:
         RequestIdReused: request_id belongs to another request.
         QueueFull: The lane has max_pending jobs.
+        JobCancelled: The parent does not run any more.
     """
 
     def parse(answer: list[Any]) -> tuple[Literal["created", "joined"], str]:
         outcome = answer[0].decode()
         if outcome == "reused":
             raise RequestIdReused(f"request_id {job.request_id} was used for another request")
+        if outcome == "orphan":
+            raise JobCancelled(f"jobs/{job.parent}, which wanted this job, does not run any more")
         if outcome == "full":
             raise QueueFull(f"{answer[1]} {job.kind} jobs wait already; try again later", retry_after_s=2)
         return outcome, answer[1].decode()
@@ -189,6 +192,22 @@ def sweep(queued: Mapping[str, int], *, max_lost: int, stale_s: float, limit: in
         _messages, max_lost, limit, lost.SerializeToString(), late.SerializeToString(), _cancelled_error(),
         int(stale_s * 1000), *counts,
     )  # fmt: skip
+
+
+def is_terminal(job_id: str, tenant: str) -> Op[bool]:
+    """Says whether a job has ended; cheaper than `get`.
+
+    Raises:
+        JobNotFound: No such job of this tenant.
+    """
+
+    def parse(found: list[bytes | None]) -> bool:
+        state, owner = found
+        if state is None or owner is None or tenant not in (ANY_TENANT, owner.decode()):
+            raise job_not_found(job_id)
+        return int(state) in TERMINAL
+
+    return Op(("HMGET", f"{PREFIX}job:{job_id}", "state", "tenant"), parse)
 
 
 def get(job_id: str, tenant: str) -> Op[JobRecord]:

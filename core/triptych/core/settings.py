@@ -104,6 +104,8 @@ class Settings(BaseSettings):
     """Workers that may die on a job before it is set aside as WORKER_LOST."""
     worker_threads: int = Field(16, ge=1, le=256)
     """Jobs that one worker holds at a time; they wait in threads while the engine runs batches of their items."""
+    max_reasoning_jobs: int = Field(256, ge=1)
+    """Reasoning jobs that the orchestrator holds at a time; they wait for their children without a thread."""
     max_batch_items: int = Field(16, ge=1)
     """Most items of one batch, whatever they cost."""
     max_wait_ms: float = Field(0, ge=0)

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Future, wait
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
-from triptych.core.errors import AcceleratorMemoryExhausted, ExecutionTimeout, TriptychError
+from triptych.core.errors import (
+    AcceleratorMemoryExhausted,
+    ExecutionTimeout,
+    ServerDraining,
+    TriptychError,
+    Unavailable,
+)
 from triptych.v1.job_pb2 import JobEvent, JobProgress, JobSpec, ProgressUnit
 
 if TYPE_CHECKING:
@@ -17,6 +23,14 @@ if TYPE_CHECKING:
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
+
+
+class LeaseLost(Unavailable):
+    """Another attempt runs the job: this one has nothing more to say."""
+
+
+class HandedBack(ServerDraining):
+    """The worker shuts down before the job is done: it goes back to its lane."""
 
 
 class Backstage(Protocol):
@@ -67,6 +81,7 @@ class Attempt:
         self.deadline = time.monotonic() + execution_timeout_s
         self._stopped_by: TriptychError | None = None
         self._open: set[Future[Done[object]]] = set()
+        self._on_stop: Callable[[], object] | None = None
 
     # What stops it.
 
@@ -75,6 +90,18 @@ class Attempt:
         self._stopped_by = self._stopped_by or reason
         for future in tuple(self._open):
             future.cancel()
+        if self._on_stop:
+            self._on_stop()
+
+    def call_on_stop(self, callback: Callable[[], object]) -> None:
+        """Has a callback called by `stop`, at once if that came before."""
+        self._on_stop = callback
+        if self._stopped_by is not None:
+            callback()
+
+    def stopped_by(self) -> TriptychError:
+        """Gives what stopped the attempt."""
+        return self._stopped_by or ExecutionTimeout("the attempt took longer than its execution_timeout")
 
     def stopped(self) -> bool:
         """Whether work on it is wasted. Cheap: engines ask between steps."""
@@ -88,10 +115,8 @@ class Attempt:
             ExecutionTimeout: It ran too long.
             TriptychError: The lease was lost, or the worker drains.
         """
-        if self._stopped_by is not None:
-            raise self._stopped_by
-        if time.monotonic() > self.deadline:
-            raise ExecutionTimeout("the attempt took longer than its execution_timeout")
+        if self.stopped():
+            raise self.stopped_by()
 
     # What it reads and says.
 

@@ -1,7 +1,7 @@
 -- Writes a job record, unless its request_id is known or its lane is full.
 -- ARGV: prefix, id, tenant, kind, lane, request_id, request_digest, request_ttl_s, max_pending, parent,
 --       queue_timeout_ms, then field, value, ... of the record.
--- Gives {"created" | "joined" | "reused" | "full", id or number waiting}.
+-- Gives {"created" | "joined" | "reused" | "full" | "orphan", id or number waiting}.
 local prefix, id, tenant, kind, lane = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local now, request, digest = now_ms(), ARGV[6], ARGV[7]
 local request_key = prefix .. 'request:' .. tenant .. ':' .. request
@@ -14,6 +14,10 @@ if request ~= '' then
 end
 -- A client library may send the script again after a lost reply.
 if redis.call('EXISTS', prefix .. 'job:' .. id) == 1 then return {'created', id} end
+-- A child that comes after its parent was stopped would be nobody's.
+if ARGV[10] ~= '' and redis.call('HGET', prefix .. 'job:' .. ARGV[10], 'state') ~= '2' then
+  return {'orphan', ARGV[10]}
+end
 local pending = prefix .. 'pending:' .. kind .. ':' .. lane
 local waiting = redis.call('ZCARD', pending)
 if waiting >= tonumber(ARGV[9]) then return {'full', waiting} end

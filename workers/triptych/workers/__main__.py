@@ -1,0 +1,47 @@
+"""`triptych-worker QUEUE`: serves one queue."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+
+from triptych.core.errors import TriptychError
+from triptych.core.lifeline import watch_parent
+from triptych.core.records import KINDS
+from triptych.core.settings import Settings
+from triptych.core.telemetry import setup_logging
+
+EPILOG = """\
+Settings come from TRIPTYCH_* variables (see .env.example): TRIPTYCH_REDIS_URL, TRIPTYCH_MODELS_DIR, TRIPTYCH_DEVICE, ...
+The queue's default model is loaded at start, other models of its kind when they are first wanted.
+SIGTERM drains: running jobs are finished for TRIPTYCH_DRAIN_S seconds, then handed back. Exit codes: 0 drained, 1 could
+not start, 2 usage.
+"""
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Runs a worker until SIGTERM; gives the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="triptych-worker",
+        description="Pulls jobs from one queue, batches them across requests and runs them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("queue", choices=sorted(KINDS), help="what this worker does")
+    kind = parser.parse_args(argv).queue
+    settings = Settings()
+    setup_logging(settings)
+    watch_parent(settings)
+    from triptych.workers.runtime import Runtime
+
+    try:
+        Runtime(settings, kind).run()
+    except (TriptychError, OSError) as error:
+        logging.getLogger("triptych.worker").error("cannot start: %s", error)  # noqa: TRY400 - one line says it all
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,32 @@
+"""What a worker counts, for Prometheus."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from triptych.workers.batcher import BatchReport
+
+ATTEMPTS = Counter("triptych_attempts", "Attempts that ended, by how", ["kind", "outcome"])
+QUEUE_SECONDS = Histogram(
+    "triptych_queue_seconds", "From acceptance to claim", ["kind"], buckets=(0.01, 0.05, 0.2, 1, 5, 20, 60, 300, 3600)
+)
+RUNNING = Gauge("triptych_running_jobs", "Jobs that this worker holds", ["kind"])
+BATCH_SIZE = Histogram(
+    "triptych_batch_size", "Items in a batch that ran", ["model"], buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+)
+BATCH_SECONDS = Histogram(
+    "triptych_batch_seconds", "Time a batch ran", ["model"], buckets=(0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100)
+)
+BATCH_COST = Counter("triptych_batch_cost", "Cost of what ran, in the engine's unit", ["model"])
+ITEM_ERRORS = Counter("triptych_item_errors", "Items that failed", ["model"])
+OUT_OF_MEMORY = Counter("triptych_out_of_memory", "Batches that did not fit the device and were split", ["model"])
+
+
+def count_batch(report: BatchReport) -> None:
+    """Counts one batch."""
+    BATCH_SIZE.labels(report.name).observe(report.size)
+    BATCH_SECONDS.labels(report.name).observe(report.ran_ms / 1000)
+    BATCH_COST.labels(report.name).inc(report.cost)
+    ITEM_ERRORS.labels(report.name).inc(report.errors)
+    if report.out_of_memory:
+        OUT_OF_MEMORY.labels(report.name).inc()

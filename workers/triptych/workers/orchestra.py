@@ -1,0 +1,183 @@
+"""Runs reasoning jobs on one event loop: hundreds wait for their children, and none holds a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import threading
+import time
+from collections.abc import Coroutine
+from concurrent.futures import Future
+from typing import Any
+
+from celery import Celery
+
+from triptych.core import telemetry
+from triptych.core.blobs import BlobStore
+from triptych.core.broker import TASK, Broker
+from triptych.core.cancellation import cancel_tree
+from triptych.core.errors import ExecutionTimeout, from_status
+from triptych.core.events import EventHub
+from triptych.core.media import HEAD_BYTES, checked_type
+from triptych.core.records import LANES
+from triptych.core.settings import Settings
+from triptych.core.store import AsyncStore
+from triptych.core.submission import Submission, Submittal
+from triptych.v1.common_pb2 import InputSource, ModelRef
+from triptych.v1.job_pb2 import JobEvent, JobOptions, JobResult, JobSpec, JobState
+from triptych.workers import metrics
+from triptych.workers.attempt import Attempt
+from triptych.workers.execution import Execution
+from triptych.workers.leases import Leases
+from triptych.workers.reasoning.children import ChildOutcome
+from triptych.workers.reasoning.pipeline import answer
+
+
+class Orchestra:
+    """The event loop, in a thread of its own, with what child jobs need."""
+
+    def __init__(self, settings: Settings, blobs: BlobStore, broker: Broker) -> None:
+        self._settings = settings
+        self._blobs = blobs
+        self._broker = broker
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="orchestra", daemon=True)
+        self._slots = threading.BoundedSemaphore(settings.max_reasoning_jobs)
+
+    def start(self) -> None:
+        """Starts the loop."""
+        self._thread.start()
+        self._call(self._open()).result()
+
+    def stop(self) -> None:
+        """Ends the loop; running jobs were handed back before."""
+        self._call(self._close()).result()
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+    def wait_idle(self) -> None:
+        """Waits until no job runs; a drain sees to it that this ends."""
+        for _ in range(self._settings.max_reasoning_jobs):
+            self._slots.acquire()
+
+    def register(self, app: Celery, execution: Execution, leases: Leases) -> None:
+        """Adds the task that claims a job and puts it on the loop.
+
+        The message is acknowledged as soon as that is done: from then on the lease keeps the job, not the broker.
+        """
+
+        @app.task(name=TASK)  # type: ignore[untyped-decorator]
+        def run_job(job_id: str) -> None:
+            self._slots.acquire()
+            attempt = execution.claim(job_id)
+            if attempt is None:
+                self._slots.release()
+                return
+            self._call(self._conduct(attempt, execution, leases)).add_done_callback(lambda _: self._slots.release())
+
+    async def _conduct(self, attempt: Attempt, execution: Execution, leases: Leases) -> None:
+        with (
+            telemetry.bound(job_id=attempt.job_id, trace_id=attempt.trace_id),
+            leases.held(attempt),
+            metrics.RUNNING.labels("reasoning").track_inprogress(),
+        ):
+            task = asyncio.ensure_future(self._answer(attempt))
+            attempt.call_on_stop(lambda: self._loop.call_soon_threadsafe(task.cancel))
+            try:
+                result = await task
+            except asyncio.CancelledError:
+                await asyncio.to_thread(execution.fail, attempt, attempt.stopped_by())
+            except Exception as error:  # noqa: BLE001 - a bug becomes the job's outcome, and a log line
+                await asyncio.to_thread(execution.fail, attempt, error)
+            else:
+                await asyncio.to_thread(execution.succeed, attempt, result)
+
+    async def _answer(self, attempt: Attempt) -> JobResult:
+        async def report(event: JobEvent) -> None:
+            await asyncio.to_thread(attempt.emit, event)
+
+        children = JobChildren(self._store, self._hub, self._submission, self._blobs, attempt)
+        try:
+            async with asyncio.timeout_at(self._loop.time() + attempt.deadline - time.monotonic()):
+                return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report))
+        except TimeoutError as error:
+            raise ExecutionTimeout("the attempt took longer than its execution_timeout") from error
+
+    async def _open(self) -> None:
+        self._store = AsyncStore(self._settings.redis_url)
+        self._hub = EventHub(self._store, self._settings.redis_url)
+        self._hub.start()
+        self._submission = Submission(self._settings, self._store, self._broker, self._blobs)
+
+    async def _close(self) -> None:
+        await self._hub.stop()
+        await self._store.close()
+        self._submission.close()
+
+    def _call(self, work: Coroutine[Any, Any, None]) -> Future[None]:
+        return asyncio.run_coroutine_threadsafe(work, self._loop)
+
+
+class JobChildren:
+    """Child jobs of one attempt, on the same queues and in the same lane.
+
+    A child's request_id is its parent and what it does, so a second attempt joins the children of the first one: what
+    is done stays done.
+    """
+
+    def __init__(
+        self, store: AsyncStore, hub: EventHub, submission: Submission, blobs: BlobStore, attempt: Attempt
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._submission = submission
+        self._blobs = blobs
+        self._attempt = attempt
+
+    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+        """See `Children.run`."""
+        attempt, began = self._attempt, time.monotonic()
+        submittal = Submittal(
+            tenant=attempt.tenant,
+            spec=spec,
+            options=JobOptions(priority=LANES[attempt.lane], labels={"stage": stage}),
+            request_id=f"{attempt.job_id}:{_fingerprint(spec)}",
+            parent=attempt.job_id,
+            trace_id=attempt.trace_id,
+        )
+        record = await self._submission.submit(submittal)
+        try:
+            record = await self._hub.wait(record.id, attempt.tenant)
+        except BaseException:
+            # Nobody waits for it any more. Shielded: this very task is being cancelled.
+            await asyncio.shield(cancel_tree(self._store, record.id, attempt.tenant))
+            raise
+        job = record.to_job()
+        if record.state != JobState.JOB_STATE_SUCCEEDED:
+            raise from_status(job.error)
+        result = job.result
+        if job.result_blob:
+            raw = await asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob)
+            result = JobResult.FromString(raw)
+        return ChildOutcome(
+            job=job.name, result=result, elapsed_s=time.monotonic() - began, model=_model(result), cached=job.cached
+        )
+
+    async def media_type(self, source: InputSource) -> str:
+        """See `Children.media_type`."""
+        head = await asyncio.to_thread(self._blobs.read, self._attempt.tenant, source.blob, 0, HEAD_BYTES)
+        return checked_type(head, source.media_type, source.display_name)
+
+    async def digest(self, source: InputSource) -> str:
+        """See `Children.digest`."""
+        return source.blob.removeprefix("blobs/")
+
+
+def _fingerprint(spec: JobSpec) -> str:
+    return hashlib.sha256(spec.SerializeToString(deterministic=True)).hexdigest()[:32]
+
+
+def _model(result: JobResult) -> ModelRef:
+    which = result.WhichOneof("result")
+    return getattr(result, which).model if which else ModelRef()
