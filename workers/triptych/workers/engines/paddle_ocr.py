@@ -1,0 +1,195 @@
+"""Reads pages with PaddleOCR on ONNX Runtime; the text lines of all pages of a batch are recognized together."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from triptych.core.errors import FeatureDisabled, JobCancelled
+from triptych.v1.common_pb2 import ModelRef
+from triptych.v1.ocr_pb2 import TEXT_ORIGIN_RECOGNIZED, OcrPage
+from triptych.workers.engines.base import Engine
+from triptych.workers.engines.paddle_crops import LineCrop, along_text, chunks_of_equal_width, line_crop
+from triptych.workers.engines.paddle_lines import FoundLine, text_lines
+from triptych.workers.media.reading_order import write_lines
+
+Pixels = npt.NDArray[np.uint8]
+
+# Detection as PaddleOCR's own pipeline does it: full resolution, at most 4000 px a side.
+DETECTION = {
+    "limit_side_len": 64,
+    "limit_type": "min",
+    "thresh": 0.3,
+    "box_thresh": 0.6,
+    "unclip_ratio": 1.5,
+}
+# Boxes come as 16-bit integers: a longer side would overflow.
+MAX_SIDE_PX = 32_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PageImage:
+    """One page to read.
+
+    Attributes:
+        pixels: Shape (height, width, 3), RGB.
+        words: Whether lines get their words.
+        min_confidence: Lines below it are dropped.
+        stopped: Whether nobody wants the page any more; asked between steps, so cheap.
+    """
+
+    pixels: Pixels
+    words: bool = False
+    min_confidence: float = 0.0
+    stopped: Callable[[], bool] = lambda: False
+
+
+class PaddleOcrEngine(Engine[PageImage, OcrPage]):
+    """PP-OCR text detection and recognition.
+
+    Detection runs page by page; the line crops of all pages are pooled and recognized in chunks of equal width. A
+    crop's width is rounded up by itself, never by its neighbours', so a text does not depend on what else is in the
+    batch.
+
+    Args:
+        folder: Holds `det/` and `rec/`, each with `inference.onnx` and `inference.yml`.
+        model: Named in results.
+        device: "cpu", "cuda", or "auto": a GPU if ONNX Runtime has one.
+        threads: CPU threads; 0: as many as the process may use.
+    """
+
+    def __init__(self, folder: Path, model: ModelRef, *, device: str = "auto", threads: int = 0) -> None:
+        self.model = model
+        self._folder = folder
+        self._device = device
+        self._threads = threads or len(os.sched_getaffinity(0))
+        self._detector: Any = None
+        self._recognizer: Any = None
+        self._crop_by_polygons: Any = None
+
+    def load(self) -> None:
+        """Reads both models: about 3 s, most of it PaddleX importing itself.
+
+        Raises:
+            FeatureDisabled: "cuda" is wanted, but ONNX Runtime was built without it.
+        """
+        # Read once, while PaddleX is imported: otherwise it looks for model servers on the network first.
+        os.environ.setdefault("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
+        import onnxruntime
+        from paddleocr import TextDetection, TextRecognition
+        from paddlex.inference.pipelines.components import CropByPolys
+
+        for name in ("paddlex", "paddleocr"):
+            logging.getLogger(name).setLevel(logging.ERROR)
+        has_gpu = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+        if self._device == "cuda" and not has_gpu:
+            raise FeatureDisabled("device is cuda, but ONNX Runtime has no CUDA provider: install onnxruntime-gpu")
+        common = {
+            "engine": "onnxruntime",
+            "engine_config": {"intra_op_num_threads": self._threads},
+            "device": "gpu" if has_gpu and self._device != "cpu" else "cpu",
+        }
+        detection, recognition = self._folder / "det", self._folder / "rec"
+        self._detector = TextDetection(
+            model_name=_model_name(detection), model_dir=str(detection), **DETECTION, **common
+        )
+        self._recognizer = TextRecognition(model_name=_model_name(recognition), model_dir=str(recognition), **common)
+        self._crop_by_polygons = CropByPolys(det_box_type="quad")
+
+    def warm_up(self) -> None:
+        """Reads a tiny made-up page."""
+        import cv2
+
+        page = np.full((64, 320, 3), 255, np.uint8)
+        cv2.putText(page, "Warm 123", (20, 44), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 2)
+        self.run_batch([PageImage(pixels=page)])
+
+    def cost(self, item: PageImage) -> float:
+        """Pixels."""
+        return float(item.pixels.shape[0] * item.pixels.shape[1])
+
+    def run_batch(self, items: Sequence[PageImage]) -> list[OcrPage | Exception]:
+        """Reads the pages; see `Engine.run_batch`. `page_number` stays 0: an engine knows no document.
+
+        Returns:
+            Pages with their lines in reading order; JobCancelled for a page that was stopped.
+        """
+        try:
+            crops: list[LineCrop] = []
+            for index, item in enumerate(items):
+                if not item.stopped():
+                    crops += self._detect(index, item.pixels)
+            found = self._recognize(items, crops)
+        except Exception as error:
+            if _out_of_memory(error):
+                raise MemoryError(str(error)) from error
+            raise
+        return [
+            JobCancelled("stopped before the page was read") if item.stopped() else _page(item, lines)
+            for item, lines in zip(items, found, strict=True)
+        ]
+
+    def _detect(self, index: int, pixels: Pixels) -> list[LineCrop]:
+        import cv2
+
+        height, width, _ = pixels.shape
+        image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+        scale = min(1.0, MAX_SIDE_PX / max(height, width))
+        if scale < 1:
+            shorter = max(1, round(width * scale)), max(1, round(height * scale))
+            image = cv2.resize(image, shorter, interpolation=cv2.INTER_AREA)
+        polygons = self._detector.predict([image], batch_size=1)[0]["dt_polys"]
+        crops = zip(polygons, self._crop_by_polygons(image, polygons), strict=True)
+        size = np.array([image.shape[1], image.shape[0]])
+        return [line_crop(index, along_text(polygon, crop) / size, crop) for polygon, crop in crops if crop.size]
+
+    def _recognize(self, items: Sequence[PageImage], crops: list[LineCrop]) -> list[list[FoundLine]]:
+        found: list[list[FoundLine]] = [[] for _ in items]
+        for planned in chunks_of_equal_width(crops):
+            chunk = [crop for crop in planned if not items[crop.page].stopped()]
+            if not chunk:
+                continue
+            results = self._recognizer.predict(
+                [crop.pixels for crop in chunk], batch_size=len(chunk), return_word_box=True
+            )
+            for crop, result in zip(chunk, results, strict=True):
+                text, (_, _, columns, _) = result["rec_text"]
+                found[crop.page].append(
+                    FoundLine(
+                        crop=crop,
+                        text=text,
+                        columns=[column for group in columns for column in group],
+                        confidence=float(result["rec_score"]),
+                    )
+                )
+        return found
+
+
+def _page(item: PageImage, found: list[FoundLine]) -> OcrPage:
+    height, width, _ = item.pixels.shape
+    page = OcrPage(width_px=width, height_px=height, text_origin=TEXT_ORIGIN_RECOGNIZED)
+    kept = [line for line in found if line.text.strip() and line.confidence >= item.min_confidence]
+    write_lines(page, text_lines(kept, width_px=width, height_px=height, words=item.words))
+    return page
+
+
+def _model_name(folder: Path) -> str:
+    """Gives the name by which PaddleX knows the model; the rest of its configuration is long to parse."""
+    found = re.search(r"^\s*model_name:\s*(\S+)", (folder / "inference.yml").read_text("utf-8"), re.MULTILINE)
+    if found is None:
+        raise ValueError(f"{folder}/inference.yml names no model")
+    return found[1]
+
+
+def _out_of_memory(error: Exception) -> bool:
+    # ONNX Runtime and OpenCV have no exception of their own for it.
+    text = str(error).lower()
+    return any(sign in text for sign in ("failed to allocate", "bad_alloc", "out of memory", "insufficient memory"))

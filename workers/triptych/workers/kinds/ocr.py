@@ -1,0 +1,210 @@
+"""Reads the pages of one document: renders them a few ahead, has them recognized, keeps each as it is done."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from concurrent.futures import Future
+from itertools import pairwise
+from typing import Protocol
+
+from triptych.core.errors import (
+    FeatureDisabled,
+    FieldInvalid,
+    InputTooLarge,
+    RangeOutsideSource,
+    TriptychError,
+    status_of,
+)
+from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
+from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, OCR_MODE_LAYOUT, OcrConfig, OcrPage, OcrResult, OcrSpec
+from triptych.workers.attempt import Attempt
+from triptych.workers.batcher import Done
+from triptych.workers.engines.paddle_ocr import PageImage
+from triptych.workers.media.pages import Pages, open_pages
+from triptych.workers.station import Station
+
+log = logging.getLogger("triptych.ocr")
+
+DEFAULT_DPI, MIN_DPI, MAX_DPI = 200, 72, 400
+# Pages of one job that are rendered and not yet read: enough to fill batches, few enough that the memory of many jobs
+# is bounded and that a job of a thousand pages does not stand before everybody else's.
+MAX_PAGES_AHEAD = 8
+MAX_PIXELS_AHEAD = 64_000_000
+
+
+class Stations(Protocol):
+    """Where a model's station is had."""
+
+    def get(self, name: str = "", /) -> Station[PageImage, OcrPage]:
+        """Gives the station of a model; empty: the default one."""
+
+
+def run(
+    attempt: Attempt,
+    spec: OcrSpec,
+    stations: Stations,
+    *,
+    max_page_count: int = 2000,
+    max_page_pixels: int = 100_000_000,
+) -> OcrResult:
+    """Reads the pages that the specification asks for.
+
+    A page that fails alone is in the result with its error, as long as any page succeeds. Pages that an earlier
+    attempt finished are taken from it.
+
+    Args:
+        attempt: Of the job.
+        spec: What to read.
+        stations: Where the engine is.
+        max_page_count: Most pages read.
+        max_page_pixels: Most pixels of one page.
+
+    Raises:
+        FeatureDisabled: An option that no engine here offers.
+        FieldInvalid, RangeOutsideSource, InputTooLarge: The pages asked for.
+        MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted: The document.
+        TriptychError: What stopped the attempt; or, if no page at all could be read, the first page's error.
+    """
+    _check_config(spec.config)
+    station = stations.get(spec.config.model)
+    with open_pages(
+        attempt.read(spec.input),
+        media_type=spec.input.media_type,
+        display_name=spec.input.display_name,
+        max_page_pixels=max_page_pixels,
+        max_page_count=max_page_count,
+    ) as document:
+        numbers = selected_pages(spec, document.page_count, max_page_count)
+        reading = _Reading(attempt, station, document, spec.config)
+        return OcrResult(model=station.engine.model, source_page_count=document.page_count, pages=reading.read(numbers))
+
+
+def selected_pages(spec: OcrSpec, page_count: int, max_page_count: int) -> list[int]:
+    """Gives the page numbers asked for, in the order of the document.
+
+    Raises:
+        FieldInvalid: A range is no range, or two overlap.
+        RangeOutsideSource: A range ends beyond the document.
+        InputTooLarge: More pages than allowed.
+    """
+    ranges: list[tuple[int, int]] = []
+    for index, asked in enumerate(spec.pages):
+        last = asked.last_page or max(page_count, asked.first_page)
+        if asked.first_page < 1 or last < asked.first_page:
+            raise FieldInvalid(f"pages[{index}]", "needs 1 <= first_page <= last_page")
+        if last > page_count:
+            raise RangeOutsideSource(f"page {last} of a document of {page_count}")
+        ranges.append((asked.first_page, last))
+    ranges = sorted(ranges) or [(1, page_count)]
+    if any(later[0] <= earlier[1] for earlier, later in pairwise(ranges)):
+        raise FieldInvalid("pages", "ranges overlap")
+    count = sum(last - first + 1 for first, last in ranges)
+    if count > max_page_count:
+        raise InputTooLarge(f"{count} pages in one job", limit=max_page_count, value=count)
+    return [number for first, last in ranges for number in range(first, last + 1)]
+
+
+class _Reading:
+    """The pages of one attempt on their way from the document to the result."""
+
+    def __init__(
+        self, attempt: Attempt, station: Station[PageImage, OcrPage], document: Pages, config: OcrConfig
+    ) -> None:
+        self._attempt = attempt
+        self._station = station
+        self._document = document
+        self._config = config
+        self._dpi = config.render_dpi if config.HasField("render_dpi") else DEFAULT_DPI
+        self._done: dict[int, OcrPage] = {}
+        self._errors: list[Exception] = []
+        self._page_count = 0
+
+    def read(self, numbers: list[int]) -> list[OcrPage]:
+        """Reads the pages and gives them in the same order."""
+        self._page_count = len(numbers)
+        self._tell_progress()
+        parts = self._attempt.parts()
+        for number in numbers:
+            if (part := parts.get(f"page:{number}")) is not None:
+                # Told again: watchers drop what an earlier attempt told.
+                self._tell(OcrPage.FromString(part))
+        waiting = iter([number for number in numbers if number not in self._done])
+        ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]] = {}
+        while self._fill(ahead, waiting) or ahead:
+            futures = list(ahead)
+            for index, outcome in self._attempt.results(futures):
+                number, dpi, _ = ahead.pop(futures[index])
+                if isinstance(outcome, Exception):
+                    self._fail(number, outcome)
+                else:
+                    outcome.value.render_dpi = dpi
+                    self._finish(number, outcome.value)
+                break  # there is room for another page now
+        if len(self._errors) == len(numbers):
+            raise self._errors[0]
+        return [self._done[number] for number in numbers]
+
+    def _fill(self, ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]], waiting: Iterator[int]) -> bool:
+        """Renders and submits pages until enough are ahead; False if there are no more."""
+        while len(ahead) < MAX_PAGES_AHEAD and sum(pixels for _, _, pixels in ahead.values()) < MAX_PIXELS_AHEAD:
+            number = next(waiting, None)
+            if number is None:
+                return False
+            self._attempt.check()
+            try:
+                page = self._embedded(number)
+                if page is not None:
+                    self._finish(number, page)
+                    continue
+                pixels, dpi = self._document.draw(number, dpi=self._dpi, check=self._attempt.check)
+            except (TriptychError, MemoryError) as error:
+                self._attempt.check()
+                self._fail(number, error)
+                continue
+            item = PageImage(
+                pixels=pixels,
+                words=self._config.enable_words,
+                min_confidence=self._config.min_confidence,
+                stopped=self._attempt.stopped,
+            )
+            ahead[self._attempt.submit(self._station, item)] = number, dpi, pixels.shape[0] * pixels.shape[1]
+        return True
+
+    def _embedded(self, number: int) -> OcrPage | None:
+        if self._config.embedded_text_policy == EMBEDDED_TEXT_POLICY_IGNORE:
+            return None
+        return self._document.embedded_text(number, dpi=self._dpi, words=self._config.enable_words)
+
+    def _finish(self, number: int, page: OcrPage) -> None:
+        page.page_number = number
+        self._attempt.save_part(f"page:{number}", page.SerializeToString())
+        self._tell(page)
+
+    def _fail(self, number: int, error: Exception) -> None:
+        # Not kept as a part: another attempt may be luckier.
+        if not isinstance(error, TriptychError):
+            log.error("page %d of job %s failed", number, self._attempt.job_id, exc_info=error)
+        self._errors.append(error)
+        self._tell(OcrPage(page_number=number, error=status_of(error)))
+
+    def _tell(self, page: OcrPage) -> None:
+        self._done[page.page_number] = page
+        self._attempt.emit(JobEvent(ocr_page=page))
+        self._tell_progress()
+
+    def _tell_progress(self) -> None:
+        self._attempt.progress("ocr", len(self._done), self._page_count, PROGRESS_UNIT_PAGE)
+
+
+def _check_config(config: OcrConfig) -> None:
+    if config.HasField("render_dpi") and not MIN_DPI <= config.render_dpi <= MAX_DPI:
+        raise FieldInvalid("config.render_dpi", f"must be {MIN_DPI} to {MAX_DPI}")
+    if config.HasField("min_confidence") and not 0 <= config.min_confidence <= 1:
+        raise FieldInvalid("config.min_confidence", "must be 0 to 1")
+    if config.mode == OCR_MODE_LAYOUT:
+        raise FeatureDisabled("OCR_MODE_LAYOUT is not offered yet: ask for OCR_MODE_TEXT")
+    if config.enable_orientation_detection:
+        raise FeatureDisabled("enable_orientation_detection is not offered yet: send pages upright")
+    if config.enable_unwarping:
+        raise FeatureDisabled("enable_unwarping is not offered yet: send flat pages")
