@@ -1,0 +1,57 @@
+"""What the orchestrator needs of the world: to run child jobs and to look at inputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from triptych.v1.common_pb2 import InputSource, ModelRef
+from triptych.v1.job_pb2 import JobResult, JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChildOutcome:
+    """A child job that succeeded.
+
+    Attributes:
+        job: "jobs/<id>".
+        result: What it gave.
+        elapsed_s: From submission to result, queueing included, in seconds.
+        model: Weights it used.
+        cached: Whether the result came from the cache.
+    """
+
+    job: str
+    result: JobResult
+    elapsed_s: float
+    model: ModelRef = field(default_factory=ModelRef)
+    cached: bool = False
+
+
+class Children(Protocol):
+    """Runs child jobs on the same queues and reads inputs: the store in a worker, engines in a test."""
+
+    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+        """Submits a child job and awaits it without holding a thread. Cancelling the await cancels the job.
+
+        Args:
+            spec: What to do.
+            stage: Name of the orchestrator's stage, for logs and labels.
+
+        Raises:
+            TriptychError: The child's own error, or that it could not be submitted.
+        """
+
+    async def media_type(self, source: InputSource) -> str:
+        """Gives the IANA type of an input's bytes; "" if it is unknown.
+
+        Raises:
+            TriptychError: There are no such bytes, or they are of another type than stated.
+        """
+
+    async def digest(self, source: InputSource) -> str:
+        """Gives "sha256-<64 hex>" of an input's bytes.
+
+        Raises:
+            TriptychError: There are no such bytes.
+        """

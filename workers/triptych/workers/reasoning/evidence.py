@@ -1,0 +1,123 @@
+"""Finds again, in the recognized words, what an answer claims; what cannot be found is said to be not found."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
+from triptych.workers.reasoning.anchors import anchored
+from triptych.workers.reasoning.claims import Claim, claims, forms
+from triptych.workers.reasoning.folding import Text
+from triptych.workers.reasoning.matching import Span, exact_spans, fuzzy_spans, restated_spans, value_spans
+from triptych.workers.reasoning.proximity import Labels
+from triptych.workers.reasoning.readings import Reading
+from triptych.workers.reasoning.retrieval import Passage
+from triptych.workers.reasoning.terms import content_terms
+
+# From the surest to the least sure; the first that finds anything decides.
+_FINDERS: tuple[Callable[[str, Text], Iterable[Span]], ...] = (
+    exact_spans,
+    lambda quote, text: value_spans(quote, text.source),
+    fuzzy_spans,
+    lambda quote, text: restated_spans(quote, text.source),
+)
+# Words of judgement: found somewhere on a page, they prove nothing.
+_VERDICT = re.compile(r"(yes|no|true|false|ja|nein|oui|non|si|s[ií]|nee|both|neither)\b[.,!]?", re.IGNORECASE)
+# What the model was shown is likelier what it copied from.
+_SHOWN_BONUS = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Grounding:
+    """An answer with what it rests on.
+
+    Attributes:
+        text: The answer with "[e1]" behind every claim that was found.
+        evidence: Found claims first, each in the answer's order.
+        groundedness: Share of the claims that were found, 0 to 1.
+    """
+
+    text: str
+    evidence: list[Evidence]
+    groundedness: float
+
+
+class Locator:
+    """Finds claims in the readings of one request.
+
+    Args:
+        readings: Everything that was recognized.
+        shown: The passages that the model saw.
+        question: The caller's; a value that stands several times is taken next to the question's words.
+    """
+
+    def __init__(self, readings: Sequence[Reading], shown: Sequence[Passage], question: str) -> None:
+        self._readings = readings
+        self._question = question
+        self._texts = [Text(reading.text) for reading in readings]
+        self._labels: dict[int, Labels] = {}
+        self._shown = [frozenset[int]() for _ in readings]
+        for passage in shown:
+            self._shown[passage.reading] |= passage.lines
+
+    def find(self, claim: str) -> Evidence | None:
+        """Gives the evidence of a claim; None if its words stand nowhere."""
+        if _VERDICT.fullmatch(claim.strip()):
+            return None
+        wanted = list(forms(claim, self._question))
+        for finder in _FINDERS:
+            for form in wanted:
+                places = [(index, span) for index, text in enumerate(self._texts) for span in finder(form, text)]
+                if _says_little(form):
+                    places = [(i, span) for i, span in places if self._labels_of(i).near(span.start, span.end)]
+                if places:
+                    # max() keeps the first of equals: document order.
+                    index, span = max(places, key=lambda place: self._weight(*place))
+                    return anchored(self._readings[index], span)
+        return None
+
+    def _weight(self, index: int, span: Span) -> float:
+        lines = {mark.line for mark in self._readings[index].marks_between(span.start, span.end)}
+        shown = bool(lines) and lines <= self._shown[index]
+        return self._labels_of(index).score(span.start, span.end) + _SHOWN_BONUS * shown
+
+    def _labels_of(self, index: int) -> Labels:
+        if index not in self._labels:
+            self._labels[index] = Labels(self._readings[index], self._question)
+        return self._labels[index]
+
+
+def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Grounding:
+    """Locates every claim of an answer.
+
+    A claim that is not found becomes evidence without a document or a place: its quote is the answer's words and its
+    match `QUOTE_MATCH_NONE`. The text does not cite it.
+    """
+    parts = claims(answer)
+    found: list[tuple[Claim, Evidence]] = []
+    missing: list[Evidence] = []
+    for claim in parts:
+        evidence = locator.find(claim.text)
+        if evidence is None:
+            missing.append(Evidence(quote=claim.text, quote_match=QuoteMatch.QUOTE_MATCH_NONE))
+        else:
+            found.append((claim, evidence))
+    kept = [evidence for _, evidence in found] + missing
+    for number, evidence in enumerate(kept, start=1):
+        evidence.evidence_id = f"e{number}"
+    text = answer
+    for claim, evidence in reversed(found[:max_evidence_count]):
+        text = f"{text[: claim.end]} [{evidence.evidence_id}]{text[claim.end :]}"
+    return Grounding(
+        text=text,
+        evidence=kept[:max_evidence_count],
+        groundedness=len(found) / len(parts) if parts else 0.0,
+    )
+
+
+def _says_little(form: str) -> bool:
+    """Whether a form is so short that it stands anywhere by chance: it must then have a label of the question near."""
+    signs = re.sub(r"\W", "", form)
+    return len(signs) <= 2 or (signs.isdigit() and len(signs) <= 3) or not content_terms(form)

@@ -1,0 +1,96 @@
+"""Puts a page's lines next to each other as they stand, so that a label keeps its value."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from triptych.workers.reasoning.readings import Quad, Reading
+
+# A line this long is running text: two side by side are columns, not a label and its value.
+RUNNING_TEXT_CHARS = 30
+CELL_GAP = " | "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """Lines that stand side by side.
+
+    Attributes:
+        text: Their texts from left to right.
+        lines: Their indices, in that order.
+        top: Upper edge, normalized; 0 in a recording.
+        bottom: Lower edge, normalized; 0 in a recording.
+    """
+
+    text: str
+    lines: tuple[int, ...]
+    top: float = 0
+    bottom: float = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Box:
+    """Upright bounds of a line, normalized."""
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+    def beside(self, other: Box) -> bool:
+        """Whether both stand in one row: they share most of the lower one's height, and not their width."""
+        shared = min(self.bottom, other.bottom) - max(self.top, other.top)
+        overlap = min(self.right, other.right) - max(self.left, other.left)
+        height = min(self.bottom - self.top, other.bottom - other.top)
+        return shared > 0.5 * height and overlap < 0.3 * min(self.right - self.left, other.right - other.left)
+
+
+def rows(reading: Reading) -> list[Row]:
+    """Gives the rows of a page in reading order, or the segments of a recording."""
+    texts = [reading.text[start:end] for start, end in reading.lines]
+    if not reading.quads or not all(len(quad) >= 8 for quad in reading.quads):
+        return [Row(text=text, lines=(index,)) for index, text in enumerate(texts)]
+    boxes = [box_of(quad) for quad in reading.quads]
+    if _has_columns(texts, boxes):
+        return [_row([index], texts, boxes) for index in range(len(texts))]
+    found: list[Row] = []
+    left_over = list(range(len(texts)))
+    while left_over:
+        # A neighbour of the first line's neighbour may have drifted off a tilted row: compare with the latest.
+        members = [left_over.pop(0)]
+        for index in sorted(left_over, key=lambda i: boxes[i].left):
+            if any(boxes[member].beside(boxes[index]) for member in members[-1:] + members[:1]) and not any(
+                _overlap(boxes[member], boxes[index]) for member in members
+            ):
+                members.append(index)
+        left_over = [index for index in left_over if index not in members]
+        found.append(_row(members, texts, boxes))
+    return found
+
+
+def box_of(quad: Quad) -> Box:
+    """Gives the upright bounds of a quad."""
+    return Box(left=min(quad[0::2]), top=min(quad[1::2]), right=max(quad[0::2]), bottom=max(quad[1::2]))
+
+
+def _overlap(one: Box, other: Box) -> bool:
+    width = min(one.right, other.right) - max(one.left, other.left)
+    return width > 0.3 * min(one.right - one.left, other.right - other.left)
+
+
+def _has_columns(texts: Sequence[str], boxes: Sequence[Box]) -> bool:
+    """Whether the page is set in columns of running text: then the engine's order stands."""
+    running = [index for index, text in enumerate(texts) if len(text) >= RUNNING_TEXT_CHARS]
+    paired = {index for index in running for other in running if index != other and boxes[index].beside(boxes[other])}
+    return len(paired) >= 6 and len(paired) >= 0.3 * len(texts)
+
+
+def _row(members: list[int], texts: Sequence[str], boxes: Sequence[Box]) -> Row:
+    members = sorted(members, key=lambda index: boxes[index].left)
+    return Row(
+        text=CELL_GAP.join(texts[index] for index in members),
+        lines=tuple(members),
+        top=min(boxes[index].top for index in members),
+        bottom=max(boxes[index].bottom for index in members),
+    )
