@@ -63,7 +63,7 @@ def setup_logging(settings: Settings) -> None:
     handler.setFormatter(JsonLines() if settings.log_format == "json" else text)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     # Libraries that narrate.
-    for noisy in ("kombu", "celery.worker.strategy", "celery.bootsteps", "httpx", "PIL", "matplotlib"):
+    for noisy in ("kombu", "celery", "httpx", "PIL", "matplotlib", "paddlex", "ppocr"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

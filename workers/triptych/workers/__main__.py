@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
+import warnings
 
 from triptych.core.errors import TriptychError
 from triptych.core.lifeline import watch_parent
@@ -33,7 +34,12 @@ def main(argv: list[str] | None = None) -> int:
     settings = Settings()
     setup_logging(settings)
     watch_parent(settings)
+    from celery.platforms import SecurityWarning
+
     from triptych.workers.runtime import Runtime
+
+    # Celery warns root of pickle; nothing here accepts pickle.
+    warnings.simplefilter("ignore", SecurityWarning)
 
     try:
         Runtime(settings, kind).run()

@@ -85,10 +85,13 @@ class Runtime:
     def _consume(
         self, app: Celery, leases: Leases, threads: int, wait_idle: Callable[[], object] | None = None
     ) -> None:
+        # A Redis that is away at the end is not waited for: leases run out, and others go on.
+        last_call = threading.Timer(self._settings.drain_s + 2, self._execution.close)
+        last_call.daemon = True
+
         def drain(**_: Any) -> None:
             leases.drain(self._settings.drain_s)
-            # A Redis that is away at the end is not waited for: leases run out, and others go on.
-            threading.Timer(self._settings.drain_s + 2, self._execution.close).start()
+            last_call.start()
 
         signals.worker_shutting_down.connect(drain, weak=False)
         worker = app.Worker(
@@ -109,6 +112,7 @@ class Runtime:
             if wait_idle:
                 wait_idle()
         finally:
+            last_call.cancel()
             leases.stop()
         log.info("drained")
 
@@ -123,14 +127,20 @@ class Runtime:
 
 
 def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Attempt], JobResult]:
+    """Gives what turns an attempt of this kind into its result; only that kind's modules are imported."""
+    pages = {"max_page_count": settings.max_page_count, "max_page_pixels": settings.max_page_pixels}
     if kind == "transcription":
         from triptych.workers.kinds import transcription
 
-        return lambda attempt: JobResult(transcription=transcription.run(attempt, attempt.spec.transcription, stations))
+        return lambda attempt: JobResult(
+            transcription=transcription.run(
+                attempt, attempt.spec.transcription, stations, max_audio_s=settings.max_audio_s
+            )
+        )
     if kind == "ocr":
         from triptych.workers.kinds import ocr
 
-        return lambda attempt: JobResult(ocr=ocr.run(attempt, attempt.spec.ocr, stations))
+        return lambda attempt: JobResult(ocr=ocr.run(attempt, attempt.spec.ocr, stations, **pages))
     from triptych.workers.kinds import vision
 
-    return lambda attempt: JobResult(vision=vision.run(attempt, attempt.spec.vision, stations))
+    return lambda attempt: JobResult(vision=vision.run(attempt, attempt.spec.vision, stations, **pages))
