@@ -142,8 +142,10 @@ def test_company_is_awaited_until_the_batch_is_full_or_somebody_waited_long_enou
     add(queue, "a", now=0)
     assert queue.company_wait_s(0) == pytest.approx(0.1)
     assert queue.company_wait_s(0.2) == 0
-    add(queue, "b", now=0)
+    company = add(queue, "b", now=0)
     assert queue.company_wait_s(0) == 0
+    queue.remove(company.number)
+    assert queue.company_wait_s(0) == pytest.approx(0.1)
 
 
 def test_company_is_not_awaited_past_what_a_deadline_allows():

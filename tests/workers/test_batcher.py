@@ -471,9 +471,10 @@ def test_a_failing_callback_of_one_future_does_not_touch_the_others(busy):
 
 def test_a_future_that_somebody_else_has_ended_does_not_stop_the_others(busy):
     engine, batcher = busy()
-    hijacked, fine = batcher.submit("a"), batcher.submit("b")
+    hijacked, fine = batcher.submit("a", key="its own", lane=0), batcher.submit("b")
     hijacked.set_result("mine")
     engine.gate.set()
+    batcher.stop()
     assert values([fine]) == ["b"]
     assert hijacked.result() == "mine"
 

@@ -137,13 +137,10 @@ class BatchRun(Generic[ItemT, ResultT]):
 
     def _call(self, part: Sequence[Waiting[ItemT, Done[ResultT]]]) -> Sequence[ResultT | Exception] | Exception:
         """Gives one result per item, or what the whole call raised."""
-        items = [entry.item for entry in part]
         try:
-            results = list(self._run_batch(items))
+            results = list(self._run_batch([entry.item for entry in part]))
         except BaseException as error:  # noqa: BLE001 - not even an engine's SystemExit may leave futures open
             return _as_value(error)
-        finally:
-            del items
         if len(results) == len(part):
             return results
         # Splitting would not help, and might hand items the results of others.
