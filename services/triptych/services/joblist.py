@@ -1,0 +1,86 @@
+"""Pages through the jobs of a tenant."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from triptych.core import jobs
+from triptych.core.records import KINDS, JobRecord
+from triptych.core.store import AsyncStore
+from triptych.services.fields import job_id, need
+from triptych.services.paging import from_token, page_size, query_digest, to_token
+from triptych.v1.job_pb2 import JobView
+from triptych.v1.job_service_pb2 import JobFilter, ListJobsRequest, ListJobsResponse
+
+DEFAULT_PAGE_SIZE = 50
+# Looks into the index for one page; then it is short, and the caller asks again.
+_MAX_LOOKS = 40
+
+
+class JobList:
+    """Filters what Redis lists by time. A token holds the newest time of the first page, so new jobs shift nothing."""
+
+    def __init__(self, store: AsyncStore) -> None:
+        self._store = store
+
+    async def page(self, request: ListJobsRequest, tenant: str) -> ListJobsResponse:
+        """Gives one page, newest first.
+
+        Raises:
+            FieldInvalid: The token belongs to another filter, or a field is wrong.
+        """
+        wanted, query = _matcher(request.filter), query_digest(request.filter)
+        size = page_size(request.page_size, DEFAULT_PAGE_SIZE)
+        place = from_token(request.page_token, query, 2)
+        newest_ms = (place[0] if place else 0) or _newest_ms(request.filter)
+        offset = place[1] if place else 0
+        found: list[JobRecord] = []
+        more = True
+        for _ in range(_MAX_LOOKS):
+            limit = size - len(found)
+            page = await self._store.run(
+                jobs.list_page(
+                    tenant,
+                    offset=offset,
+                    limit=limit,
+                    min_create_ms=_up_to_ms(request.filter.min_create_time),
+                    max_create_ms=newest_ms,
+                )
+            )
+            if newest_ms == float("inf") and page.records:
+                newest_ms = page.records[0].create_ms + 1
+            offset += page.looked_at
+            found += [record for record in page.records if wanted(record)]
+            more = page.looked_at == limit
+            if not more or len(found) == size:
+                break
+        # 0: every job so far had expired, so there is no newest time yet to hold on to.
+        token = to_token(query, 0 if newest_ms == float("inf") else int(newest_ms), offset) if more else ""
+        return ListJobsResponse(jobs=[record.to_job(JobView.JOB_VIEW_BASIC) for record in found], next_page_token=token)
+
+
+def _matcher(wanted: JobFilter) -> Callable[[JobRecord], bool]:
+    parent = job_id(wanted.parent_job, "filter.parent_job") if wanted.parent_job else ""
+    need(0 not in wanted.states, "filter.states", "holds UNSPECIFIED")
+    need(0 not in wanted.kinds, "filter.kinds", "holds UNSPECIFIED")
+
+    def matches(record: JobRecord) -> bool:
+        return (
+            (not wanted.states or record.state in wanted.states)
+            and (not wanted.kinds or KINDS[record.kind] in wanted.kinds)
+            and all(record.labels.get(key) == value for key, value in wanted.labels.items())
+            and (not parent or record.parent == parent)
+        )
+
+    return matches
+
+
+def _newest_ms(wanted: JobFilter) -> float:
+    return _up_to_ms(wanted.max_create_time) if wanted.HasField("max_create_time") else float("inf")
+
+
+def _up_to_ms(time: Timestamp) -> int:
+    """Milliseconds, rounded up: a job's own time is whole ms, so both bounds then compare right."""
+    return max(0, -(-(time.seconds * 1_000_000_000 + time.nanos) // 1_000_000))
