@@ -12,7 +12,7 @@ import time
 
 import redis
 
-from triptych.core.blobs import BlobInfo, blob_name, blob_not_found, check_upload, info, now_s
+from triptych.core.blobs import BlobInfo, blob_name, blob_not_found, check_upload, checked_upload_id, digest_of, info, now_s
 from triptych.core.errors import UploadNotFound, UploadOffsetMismatch
 from triptych.core.media import sniff
 
@@ -103,6 +103,7 @@ class MemoryBlobs:
 
     def touch(self, tenant: str, name: str, ttl_s: float | None = None) -> BlobInfo:
         """See `BlobStore.touch`."""
+        digest_of(name)
         data = self._data.get((tenant, name))
         if data is None:
             raise blob_not_found(name)
@@ -121,7 +122,7 @@ class MemoryBlobs:
 
     def append(self, tenant: str, upload_id: str, offset: int, data: bytes) -> int:
         """See `BlobStore.append`."""
-        held = self._uploads.get((tenant, upload_id), b"")
+        held = self._uploads.get((tenant, checked_upload_id(upload_id)), b"")
         if len(held) != offset:
             raise UploadOffsetMismatch(f"the upload has {len(held)} bytes")
         self._uploads[tenant, upload_id] = held + data

@@ -1,0 +1,122 @@
+"""Every blob store keeps the same promises."""
+
+import hashlib
+import os
+import time
+import uuid
+
+import pytest
+
+from triptych.core.directory_blobs import DirectoryBlobs
+from triptych.core.errors import BlobNotFound, DigestMismatch, FieldInvalid, UploadNotFound, UploadOffsetMismatch
+from triptych.core.redis_blobs import RedisBlobs
+from triptych.core.testing import MemoryBlobs
+
+PNG = b"\x89PNG\r\n\x1a\n" + bytes(100)
+
+
+@pytest.fixture(params=["directory", "redis", "memory"])
+def blobs(request, tmp_path):
+    if request.param == "directory":
+        return DirectoryBlobs(tmp_path / "blobs", ttl_s=3600)
+    if request.param == "redis":
+        return RedisBlobs(request.getfixturevalue("redis_url"), ttl_s=3600)
+    return MemoryBlobs()
+
+
+def sha256(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def test_a_blob_is_named_by_its_digest_and_sniffed(blobs):
+    stored = blobs.put("acme", PNG)
+    assert stored.name == f"blobs/sha256-{sha256(PNG)}"
+    assert (stored.size_bytes, stored.media_type) == (len(PNG), "image/png")
+    assert blobs.read("acme", stored.name) == PNG
+    assert blobs.put("acme", PNG).name == stored.name
+
+
+def test_a_part_of_a_blob_can_be_read(blobs):
+    name = blobs.put("acme", b"0123456789").name
+    assert blobs.read("acme", name, 3, 4) == b"3456"
+    assert blobs.read("acme", name, 8) == b"89"
+
+
+def test_a_tenant_does_not_see_anothers_blob(blobs):
+    name = blobs.put("acme", PNG).name
+    for call in (blobs.read, blobs.stat, blobs.touch):
+        with pytest.raises(BlobNotFound):
+            call("other", name)
+
+
+def test_a_deleted_blob_is_gone_and_deleting_twice_is_no_error(blobs):
+    name = blobs.put("acme", PNG).name
+    blobs.delete("acme", name)
+    blobs.delete("acme", name)
+    with pytest.raises(BlobNotFound):
+        blobs.read("acme", name)
+
+
+def test_a_name_that_is_no_digest_is_refused(blobs):
+    for name in ("blobs/../../etc/passwd", "blobs/sha256-XYZ", "", "sha256-" + "0" * 64):
+        with pytest.raises(FieldInvalid):
+            blobs.read("acme", name)
+
+
+def test_an_upload_grows_by_chunks_and_becomes_a_blob(blobs):
+    upload = str(uuid.uuid4())
+    assert blobs.append("acme", upload, 0, b"hello ") == 6
+    assert blobs.upload_size("acme", upload) == 6
+    assert blobs.append("acme", upload, 6, b"world") == 11
+    stored = blobs.commit("acme", upload, 11, sha256(b"hello world"))
+    assert blobs.read("acme", stored.name) == b"hello world"
+    with pytest.raises(UploadNotFound):
+        blobs.upload_size("acme", upload)
+
+
+def test_a_chunk_at_the_wrong_place_is_refused_and_changes_nothing(blobs):
+    blobs.append("acme", "u1", 0, b"abc")
+    with pytest.raises(UploadOffsetMismatch):
+        blobs.append("acme", "u1", 2, b"x")
+    assert blobs.upload_size("acme", "u1") == 3
+
+
+@pytest.mark.parametrize(("size", "digest"), [(3, "0" * 64), (4, sha256(b"abc"))])
+def test_an_upload_that_is_not_what_its_sender_says_is_dropped(blobs, size, digest):
+    blobs.append("acme", "u1", 0, b"abc")
+    with pytest.raises(DigestMismatch):
+        blobs.commit("acme", "u1", size, digest)
+    with pytest.raises(UploadNotFound):
+        blobs.upload_size("acme", "u1")
+
+
+def test_an_upload_id_is_never_a_path(blobs):
+    with pytest.raises(FieldInvalid):
+        blobs.append("acme", "../../evil", 0, b"x")
+
+
+def test_a_use_never_shortens_a_life(blobs):
+    if isinstance(blobs, MemoryBlobs):
+        return
+    long = blobs.put("acme", PNG, ttl_s=9000)
+    assert blobs.touch("acme", long.name, ttl_s=10).expire_time_s >= long.expire_time_s - 1
+
+
+def test_files_over_their_time_are_gone_and_swept(tmp_path):
+    blobs = DirectoryBlobs(tmp_path, ttl_s=60)
+    old, new = blobs.put("acme", b"old"), blobs.put("acme", b"new")
+    blobs.append("acme", "u1", 0, b"half")
+    ttl_file = next(path for path in tmp_path.rglob("*.ttl") if path.stem == old.name[-64:])
+    long_ago = time.time() - 7200
+    os.utime(ttl_file, (long_ago, long_ago))
+    os.utime(tmp_path / "acme" / "uploads" / "u1", (long_ago, long_ago))
+    with pytest.raises(BlobNotFound):
+        blobs.read("acme", old.name)
+    assert blobs.expire() == 2
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".ttl"] == [new.name[-64:]]
+
+
+def test_a_tenants_name_is_never_a_path(tmp_path):
+    blobs = DirectoryBlobs(tmp_path / "blobs", ttl_s=60)
+    blobs.put("../../evil", b"x")
+    assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
