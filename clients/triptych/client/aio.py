@@ -11,6 +11,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+
 from triptych.client import blobs, jobs, system
 from triptych.client.calls import Calls
 from triptych.client.channel import DEFAULT_TARGET, MIB, address_of, channel_options, credentials_metadata
@@ -160,15 +161,18 @@ class AsyncClient:
         return await self._run(jobs.outcome(job))
 
     async def watch_job(
-        self, name: str, *, after_cursor: str = "", include_partials: bool = True
+        self, name: str, *, after_cursor: str = "", include_partials: bool = True, timeout_s: float | None = None
     ) -> AsyncIterator[JobEvent]:
         """Yields a job's events; the last one has the terminal job. A broken stream goes on after the last event.
 
-        When `JobEvent.attempt` rises, partial results of earlier attempts are void.
+        When `JobEvent.attempt` rises, partial results of earlier attempts are void. After `timeout_s` seconds
+        TimedOut is raised and the job goes on.
         """
-        watching = Watching(name, after_cursor=after_cursor, include_partials=include_partials)
+        watching = Watching(name, after_cursor=after_cursor, include_partials=include_partials, timeout_s=timeout_s)
         while not watching.done:
-            stream = self._stubs["JobService"].WatchJob(watching.request(), metadata=self._metadata)
+            stream = self._stubs["JobService"].WatchJob(
+                watching.request(), timeout=watching.left_s(), metadata=self._metadata
+            )
             failed: TriptychError | None = None
             try:
                 async for response in stream:

@@ -7,6 +7,7 @@ from typing import Any
 import grpc
 from google.rpc.status_pb2 import Status
 from grpc_status import rpc_status
+
 from triptych.core.errors import BackendUnavailable, TriptychError, from_status
 
 

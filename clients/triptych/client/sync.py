@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import grpc
+
 from triptych.client import blobs, jobs, system
 from triptych.client.calls import Calls
 from triptych.client.channel import DEFAULT_TARGET, MIB, address_of, channel_options, credentials_metadata
@@ -158,14 +159,19 @@ class Client:
         """Gives the result of a terminal job, large ones too, or raises the error with which it failed."""
         return self._run(jobs.outcome(job))
 
-    def watch_job(self, name: str, *, after_cursor: str = "", include_partials: bool = True) -> Iterator[JobEvent]:
+    def watch_job(
+        self, name: str, *, after_cursor: str = "", include_partials: bool = True, timeout_s: float | None = None
+    ) -> Iterator[JobEvent]:
         """Yields a job's events; the last one has the terminal job. A broken stream goes on after the last event.
 
-        When `JobEvent.attempt` rises, partial results of earlier attempts are void.
+        When `JobEvent.attempt` rises, partial results of earlier attempts are void. After `timeout_s` seconds
+        TimedOut is raised and the job goes on.
         """
-        watching = Watching(name, after_cursor=after_cursor, include_partials=include_partials)
+        watching = Watching(name, after_cursor=after_cursor, include_partials=include_partials, timeout_s=timeout_s)
         while not watching.done:
-            stream = self._stubs["JobService"].WatchJob(watching.request(), metadata=self._metadata)
+            stream = self._stubs["JobService"].WatchJob(
+                watching.request(), timeout=watching.left_s(), metadata=self._metadata
+            )
             failed: TriptychError | None = None
             try:
                 for response in stream:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 from triptych.client.jobs import MAX_FAILURES, TERMINAL
 from triptych.client.steps import backoff_s
 from triptych.core.errors import CursorExpired, TriptychError, Unavailable
@@ -12,12 +14,17 @@ from triptych.v1.job_service_pb2 import WatchJobRequest
 class Watching:
     """The state of one watch over all its streams."""
 
-    def __init__(self, name: str, *, after_cursor: str, include_partials: bool) -> None:
+    def __init__(self, name: str, *, after_cursor: str, include_partials: bool, timeout_s: float | None) -> None:
         self.name = name
         self.done = False
         self._cursor = after_cursor
         self._include_partials = include_partials
         self._failures = 0
+        self._end = None if timeout_s is None else time.monotonic() + timeout_s
+
+    def left_s(self) -> float | None:
+        """Gives the time until the watch's own end, in seconds; None if it has none."""
+        return None if self._end is None else max(0.0, self._end - time.monotonic())
 
     def request(self) -> WatchJobRequest:
         """Gives the request that goes on after the last event."""

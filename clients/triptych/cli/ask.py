@@ -1,0 +1,148 @@
+"""`triptych ask`: a question over documents to an answer with evidence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from triptych.cli import evidence, options
+from triptych.cli.connection import connect
+from triptych.cli.failure import NOT_FOUND
+from triptych.cli.printing import as_dict, echo_json, enum_word
+from triptych.cli.run import quiet, run_job
+
+if TYPE_CHECKING:
+    from triptych.client import Client
+    from triptych.v1.job_pb2 import Job
+    from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
+
+
+@click.command()
+@click.argument("question")
+@click.argument("files", type=options.file_type, nargs=-1, required=True)
+@options.pages_option
+@options.model_option
+@options.language_option
+@click.option("--schema", type=options.file_type, help="File with a JSON Schema of a structured answer.")
+@click.option(
+    "--pictures",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also write a picture per piece of evidence: the page with its box, or the sound with its span.",
+)
+@options.timeout_option
+@options.server_options
+@options.json_option
+@click.pass_context
+def ask(
+    context: click.Context,
+    *,
+    question: str,
+    files: tuple[Path, ...],
+    pages: str,
+    model: str,
+    language: str,
+    schema: Path | None,
+    pictures: Path | None,
+    timeout_s: float,
+    target: str,
+    api_key: str,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Answers QUESTION from FILES (PDFs, images, audio) and shows where the answer stands.
+
+    Ends with exit code 4 if the documents do not say.
+    """
+    from triptych.v1.reasoning_pb2 import AnswerStatus, ReasoningConfig
+
+    config = ReasoningConfig()
+    if model:
+        config.generation.model = model
+    if language:
+        config.ocr.language_codes.append(language)
+        config.transcription.language_code = language
+    if pictures:
+        from triptych.cli.pictures import require
+
+        require(files)
+    with connect(target, api_key, state_dir) as client:
+        job, result = answer(
+            client,
+            question,
+            files,
+            config,
+            pages=pages,
+            schema=schema.read_text(encoding="utf-8") if schema else "",
+            timeout_s=timeout_s,
+            quietly=quiet(as_json),
+        )
+    written = draw(result, files, pictures) if pictures else []
+    if as_json:
+        echo_json(
+            {"job": job.name, **as_dict(result), **({"pictures": [str(path) for path in written]} if pictures else {})}
+        )
+    else:
+        show(result, files)
+        for path in written:
+            click.echo(f"picture: {path}")
+    if result.answer.status == AnswerStatus.ANSWER_STATUS_NOT_FOUND:
+        context.exit(NOT_FOUND)
+
+
+def answer(
+    client: Client,
+    question: str,
+    files: tuple[Path, ...],
+    config: ReasoningConfig | None = None,
+    *,
+    pages: str = "",
+    schema: str = "",
+    timeout_s: float,
+    quietly: bool,
+) -> tuple[Job, ReasoningResult]:
+    """Asks one question; documents are "d1", "d2", ... in the order of the files."""
+    from triptych.client import specs
+
+    ranges = options.page_ranges(pages)
+    documents = client.sources(files)
+    spec = specs.reasoning(question, documents, config, pages=ranges, output_json_schema=schema)
+    job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly)
+    return job, outcome.reasoning
+
+
+def by_document(files: tuple[Path, ...]) -> dict[str, Path]:
+    """Gives the file of each document id."""
+    return {f"d{number}": file for number, file in enumerate(files, 1)}
+
+
+def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
+    """Writes the answer, its status and its evidence."""
+    from triptych.v1.reasoning_pb2 import AnswerStatus
+
+    click.secho(result.answer.output_json or result.answer.text, bold=True)
+    status = enum_word(AnswerStatus, result.answer.status).replace("_", " ")
+    grounded = f", groundedness {result.answer.groundedness:.2f}" if result.answer.HasField("groundedness") else ""
+    click.echo(f"status: {status}{grounded}")
+    names = by_document(files)
+    for found in result.evidence:
+        click.echo(evidence.line(found, names))
+    for report in result.documents:
+        if report.HasField("error"):
+            name: Any = names.get(report.document_id, report.document_id)
+            click.secho(f"error: {name}: {report.error.message}", fg="red", err=True)
+
+
+def draw(result: ReasoningResult, files: tuple[Path, ...], folder: Path) -> list[Path]:
+    """Writes a picture per piece of evidence."""
+    from triptych.cli.pictures import draw_evidence
+
+    names = by_document(files)
+    folder.mkdir(parents=True, exist_ok=True)
+    return [
+        draw_evidence(found, names[found.document_id], folder)
+        for found in result.evidence
+        if found.document_id in names
+    ]

@@ -1,0 +1,64 @@
+"""Where the services are, and a client connected to them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from triptych.client import Client
+    from triptych.core.settings import Settings
+
+
+def load_settings(state_dir: Path | None = None) -> Settings:
+    """Reads the settings; a folder given on the command line wins.
+
+    Raises:
+        FieldInvalid: A TRIPTYCH_ variable has a wrong value.
+    """
+    from pydantic import ValidationError
+
+    from triptych.core.errors import FieldInvalid
+    from triptych.core.settings import Settings
+
+    try:
+        return Settings(state_dir=state_dir.resolve()) if state_dir else Settings()
+    except ValidationError as error:
+        wrong = error.errors()[0]
+        name = "_".join(["TRIPTYCH", *(str(part).upper() for part in wrong["loc"][:1])])
+        raise FieldInvalid(name, wrong["msg"]) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where the services are, and how we know.
+
+    Attributes:
+        found_by: "option", "setting", "stack" or "default".
+    """
+
+    target: str
+    found_by: str
+
+
+def find_services(target: str, settings: Settings) -> Address:
+    """Gives the address: of the option, else of TRIPTYCH_TARGET, else of the stack that runs here, else the default."""
+    if target:
+        return Address(target=target, found_by="option")
+    if "target" in settings.model_fields_set:
+        return Address(target=settings.target, found_by="setting")
+    from triptych.cli.stack.launcher import running
+
+    record = running(settings.state_dir)
+    if record is not None and record.target:
+        return Address(target=record.target, found_by="stack")
+    return Address(target=settings.target, found_by="default")
+
+
+def connect(target: str, api_key: str, state_dir: Path | None = None) -> Client:
+    """Gives a client for the services; nothing is sent yet."""
+    from triptych.client import Client
+
+    settings = load_settings(state_dir)
+    return Client(find_services(target, settings).target, api_key=api_key or settings.api_key)

@@ -1,0 +1,74 @@
+"""`triptych ocr`: pixels to text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triptych.cli import options
+from triptych.cli.connection import connect
+from triptych.cli.evidence import percent_box
+from triptych.cli.failure import FAILED
+from triptych.cli.printing import as_dict, echo_json
+from triptych.cli.run import quiet, run_job
+
+
+@click.command()
+@click.argument("file", type=options.file_type)
+@options.pages_option
+@options.model_option
+@options.language_option
+@options.words_option
+@click.option("--lines", is_flag=True, help="Write every line with its box, in percent of the page.")
+@click.option("--ignore-text-layer", is_flag=True, help="Read the pixels even where a PDF carries its own text.")
+@options.timeout_option
+@options.server_options
+@options.json_option
+@click.pass_context
+def ocr(
+    context: click.Context,
+    *,
+    file: Path,
+    pages: str,
+    model: str,
+    language: str,
+    words: bool,
+    lines: bool,
+    ignore_text_layer: bool,
+    timeout_s: float,
+    target: str,
+    api_key: str,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Writes the text of FILE (a PDF or an image), page by page."""
+    from triptych.client import specs
+    from triptych.v1.ocr_pb2 import EmbeddedTextPolicy, OcrConfig
+
+    config = OcrConfig(model=model, language_codes=[language] if language else [], enable_words=words)
+    if ignore_text_layer:
+        config.embedded_text_policy = EmbeddedTextPolicy.EMBEDDED_TEXT_POLICY_IGNORE
+    ranges = options.page_ranges(pages)
+    with connect(target, api_key, state_dir) as client:
+        (document,) = client.sources([file])
+        spec = specs.ocr(document, config, ranges)
+        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
+    failed = [page for page in outcome.ocr.pages if page.HasField("error")]
+    if as_json:
+        echo_json({"job": job.name, **as_dict(outcome.ocr)})
+    else:
+        for page in outcome.ocr.pages:
+            if len(outcome.ocr.pages) > 1:
+                click.secho(f"--- page {page.page_number} ---", dim=True)
+            if not (lines or words):
+                click.echo(page.text)
+                continue
+            for line in page.lines:
+                click.echo(f"{percent_box(line.polygon)}  {line.text}")
+                for word in line.words:
+                    click.echo(f"    {percent_box(word.polygon)}  {word.text}")
+        for page in failed:
+            click.secho(f"error: page {page.page_number}: {page.error.message}", fg="red", err=True)
+    if failed:
+        context.exit(FAILED)

@@ -1,0 +1,73 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from triptych.v1.common_pb2 import PageRange
+
+CommandT = TypeVar("CommandT", bound=Callable[..., Any])
+
+
+def _remember_json(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
+    context.find_root().meta["triptych.json"] = value
+    return value
+
+
+json_option = click.option(
+    "--json", "as_json", is_flag=True, is_eager=True, callback=_remember_json, help="Write JSON for programs."
+)
+state_dir_option = click.option(
+    "--state-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder of the stack; one folder is one stack. [env: TRIPTYCH_STATE_DIR]",
+)
+pages_option = click.option("--pages", default="", metavar="1-3,5", help="Pages to use, from 1; default: all.")
+language_option = click.option(
+    "--language", default="", metavar="TAG", help="Language, such as en or de; default: found out."
+)
+model_option = click.option("--model", default="", metavar="NAME", help="Model; default: the server's.")
+words_option = click.option("--words", is_flag=True, help="Also give every word with its place.")
+timeout_option = click.option(
+    "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=600, show_default=True, metavar="S",
+    help="Longest wait in seconds; then the job is cancelled.",
+)  # fmt: skip
+file_type = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
+
+
+def server_options(command: CommandT) -> CommandT:
+    """Adds what says where the services are, and who asks."""
+    for option in (
+        state_dir_option,
+        click.option("--api-key", default="", metavar="KEY", help="Key of the caller. [env: TRIPTYCH_API_KEY]"),
+        click.option(
+            "--target", default="", metavar="HOST:PORT", help="Address of the services. [env: TRIPTYCH_TARGET]"
+        ),
+    ):
+        command = option(command)
+    return command
+
+
+def page_ranges(text: str) -> list[PageRange]:
+    """Reads "1-3,5,7-" as page ranges.
+
+    Raises:
+        click.BadParameter: It does not look like that.
+    """
+    from triptych.v1.common_pb2 import PageRange
+
+    ranges = []
+    for part in filter(None, text.replace(" ", "").split(",")):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()) or int(first) < 1:
+            raise click.BadParameter(f"{part!r} is no range of pages such as 2, 1-3 or 4-", param_hint="--pages")
+        last_page = int(last) if last else (0 if dash else int(first))
+        if last_page and last_page < int(first):
+            raise click.BadParameter(f"{part!r} runs backwards", param_hint="--pages")
+        ranges.append(PageRange(first_page=int(first), last_page=last_page))
+    return ranges

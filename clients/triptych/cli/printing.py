@@ -1,0 +1,55 @@
+"""What results look like: JSON for programs, lines for people and pipes."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from google.protobuf.message import Message
+
+
+def as_dict(message: Message) -> dict[str, Any]:
+    """Gives a message of the contract in protobuf's JSON mapping, with the contract's own field names."""
+    from google.protobuf.json_format import MessageToDict
+
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+
+
+def echo_json(value: Any, *, one_line: bool = False) -> None:
+    """Writes one JSON value."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=None if one_line else 2))
+
+
+def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """Writes a table on a terminal; in a pipe, lines with tabs and no heading."""
+    if not sys.stdout.isatty():
+        for row in rows:
+            click.echo("\t".join(str(cell) for cell in row))
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold")
+    for row in rows:
+        table.add_row(*(str(cell) for cell in row))
+    Console().print(table)
+
+
+def clock(ms: int) -> str:
+    """Gives a position in audio as mm:ss.ms."""
+    minutes, rest = divmod(ms, 60_000)
+    return f"{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def enum_word(enum: Any, value: int) -> str:
+    """Gives an enum value as one word: JOB_STATE_RUNNING -> running."""
+    prefix = enum.DESCRIPTOR.name
+    name = enum.Name(value) if value in enum.values() else str(value)
+    snake = "".join(f"_{letter}" if letter.isupper() else letter for letter in prefix).strip("_").upper()
+    return str(name).removeprefix(f"{snake}_").lower()

@@ -1,0 +1,46 @@
+"""Runs one job for a command: submits it, shows how far it is, and gives the result."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from triptych.cli.progress import JobDisplay
+
+if TYPE_CHECKING:
+    from triptych.client import Client
+    from triptych.v1.job_pb2 import Job, JobResult, JobSpec
+
+
+def run_job(client: Client, spec: JobSpec, *, timeout_s: float, quiet: bool) -> tuple[Job, JobResult]:
+    """Runs a job to its end; it is cancelled when the user presses Ctrl-C or the time is over.
+
+    Raises:
+        TriptychError: The error with which the job failed.
+    """
+    from triptych.core.errors import TimedOut
+    from triptych.v1.job_pb2 import JobOptions, JobPriority
+
+    # Somebody waits at the other end of this command.
+    job = client.submit(spec, JobOptions(priority=JobPriority.JOB_PRIORITY_INTERACTIVE))
+    try:
+        with JobDisplay(quiet=quiet) as display:
+            for event in client.watch_job(job.name, include_partials=False, timeout_s=timeout_s):
+                display.show(event)
+                if event.HasField("job"):
+                    job = event.job
+    except KeyboardInterrupt:
+        client.cancel_job(job.name)
+        click.echo(f"cancelled {job.name}", err=True)
+        raise
+    except TimedOut:
+        client.cancel_job(job.name)
+        raise TimedOut(f"{job.name} was not done after {timeout_s:g} s and is cancelled") from None
+    return job, client.result(job)
+
+
+def quiet(as_json: bool) -> bool:
+    """Whether progress would disturb: JSON was asked for, and nobody looks."""
+    return as_json and not sys.stderr.isatty()

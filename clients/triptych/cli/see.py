@@ -1,0 +1,52 @@
+"""`triptych see`: an image and a prompt to text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from triptych.cli import options
+from triptych.cli.connection import connect
+from triptych.cli.printing import as_dict, echo_json
+from triptych.cli.run import quiet, run_job
+
+
+@click.command()
+@click.argument("image", type=options.file_type)
+@click.argument("prompt")
+@options.model_option
+@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest output in tokens; default: the server's.")
+@click.option("--schema", type=options.file_type, help="File with a JSON Schema that the output must satisfy.")
+@options.timeout_option
+@options.server_options
+@options.json_option
+def see(
+    *,
+    image: Path,
+    prompt: str,
+    model: str,
+    max_tokens: int | None,
+    schema: Path | None,
+    timeout_s: float,
+    target: str,
+    api_key: str,
+    state_dir: Path | None,
+    as_json: bool,
+) -> None:
+    """Writes what the model says to PROMPT about IMAGE."""
+    from triptych.client import specs
+    from triptych.v1.vision_pb2 import GenerationConfig
+
+    config = GenerationConfig(
+        model=model,
+        max_output_tokens=max_tokens,
+        output_json_schema=schema.read_text(encoding="utf-8") if schema else "",
+    )
+    with connect(target, api_key, state_dir) as client:
+        spec = specs.vision(prompt, client.sources([image]), config)
+        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
+    if as_json:
+        echo_json({"job": job.name, **as_dict(outcome.vision)})
+    else:
+        click.echo(outcome.vision.output_json or outcome.vision.text)

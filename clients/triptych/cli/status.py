@@ -1,0 +1,131 @@
+"""`triptych status`: the processes of the stack of this machine, and the queues."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from triptych.cli import options
+from triptych.cli.connection import find_services, load_settings
+from triptych.cli.failure import UNREACHABLE
+from triptych.cli.printing import as_dict, echo_json, echo_table, enum_word
+from triptych.cli.stack_display import summary
+
+if TYPE_CHECKING:
+    from triptych.cli.stack.record import StackRecord
+    from triptych.v1.system_service_pb2 import Queue
+
+
+@click.command()
+@options.server_options
+@options.json_option
+@click.pass_context
+def status(context: click.Context, *, target: str, api_key: str, state_dir: Path | None, as_json: bool) -> None:
+    """Shows every process and every queue. Exit code 3 if the services cannot be reached."""
+    from triptych.cli.stack.launcher import running
+    from triptych.client import Client
+    from triptych.core.errors import TriptychError
+
+    settings = load_settings(state_dir)
+    record = running(settings.state_dir)
+    address = find_services(target, settings)
+    queues: list[Queue] = []
+    problem: TriptychError | None = None
+    with Client(address.target, api_key=api_key or settings.api_key) as client:
+        try:
+            queues = client.queues()
+        except TriptychError as error:
+            problem = error
+    processes = _processes(record) if record else []
+    if as_json:
+        echo_json(
+            {
+                "stack": summary(record, settings.state_dir) if record else None,
+                "processes": processes,
+                "target": address.target,
+                "queues": [as_dict(queue) for queue in queues],
+                "problem": problem.message if problem else "",
+            }
+        )
+    else:
+        _show(record, processes, queues, address.target, settings.state_dir)
+    if problem is not None:
+        click.echo(f"error: {problem.message}", err=True)
+        context.exit(UNREACHABLE)
+
+
+def _show(
+    record: StackRecord | None, processes: list[dict[str, Any]], queues: list[Queue], target: str, state_dir: Path
+) -> None:
+    from triptych.v1.job_pb2 import JobKind, JobPriority
+
+    if record is None:
+        click.echo(f"no stack runs in {state_dir}")
+    else:
+        click.echo(f"{record.state}: {state_dir}")
+        columns = ("process", "pid", "state", "uptime", "memory", "restarts")
+        rows = [
+            (
+                process["name"],
+                process["pid"] or "",
+                process["state"],
+                f"{process['uptime_s']} s",
+                f"{process['memory_bytes'] / 1e6:.0f} MB",
+                process["restarts"],
+            )
+            for process in processes
+        ]
+        echo_table(columns, rows)
+    if queues:
+        click.echo(f"queues at {target}")
+        echo_table(
+            ("queue", "kind", "lane", "waiting", "running", "workers"),
+            [
+                (
+                    queue.name,
+                    enum_word(JobKind, queue.kind),
+                    enum_word(JobPriority, queue.priority),
+                    queue.pending_count,
+                    queue.running_count,
+                    queue.worker_count,
+                )
+                for queue in queues
+            ],
+        )
+
+
+def _processes(record: StackRecord) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": process.name,
+            "pid": process.pid,
+            "state": process.state,
+            "uptime_s": round(time.time() - process.started_at) if process.pid else 0,
+            "memory_bytes": _memory_bytes(process.pid) if process.pid else 0,
+            "restarts": process.restarts,
+            "exit_code": process.exit_code,
+            "log": process.log,
+            "ready": process.ready,
+        }
+        for process in record.processes
+    ]
+
+
+def _memory_bytes(pid: int) -> int:
+    """Gives the resident memory of a process; 0 if it is gone or nobody says."""
+    try:
+        text = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+        line = next(line for line in text.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration):
+        pass
+    # Systems without /proc.
+    try:
+        said = subprocess.run(["ps", "-o", "rss=", "-p", str(pid)], capture_output=True, text=True, check=False)  # noqa: S603, S607
+        return int(said.stdout.strip() or 0) * 1024
+    except OSError:
+        return 0
