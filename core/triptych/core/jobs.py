@@ -194,6 +194,11 @@ def sweep(queued: Mapping[str, int], *, max_lost: int, stale_s: float, limit: in
     )  # fmt: skip
 
 
+def is_known(tenant: str, request_id: str) -> Op[bool]:
+    """Says whether a request_id has started a job already."""
+    return Op(("EXISTS", f"{PREFIX}request:{tenant}:{request_id}"), bool)
+
+
 def is_terminal(job_id: str, tenant: str) -> Op[bool]:
     """Says whether a job has ended; cheaper than `get`.
 

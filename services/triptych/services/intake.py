@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from triptych.core import load
+from triptych.core import jobs, load
 from triptych.core.errors import FieldInvalid, ModelNotFound, NoWorker
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.records import KINDS, JobRecord
@@ -56,9 +56,7 @@ class Intake:
         # Reading heads of blobs and checking schemas blocks.
         types = await asyncio.to_thread(self._check, wanted, caller)
         if wanted.waits:
-            for kind in _kinds_needed(str(wanted.spec.WhichOneof("spec")), types):
-                if not await self._backend.store.run(load.live_workers(kind)):
-                    raise NoWorker(f"no live worker serves {kind} jobs; SubmitJob would wait for one")
+            await self._need_workers(wanted, caller, types)
 
     async def submit(self, wanted: Wanted, caller: Caller) -> JobRecord:
         """Checks a request and makes it a job, or gives the job that the same request_id made before.
@@ -77,6 +75,15 @@ class Intake:
             trace_id=caller.trace_id,
         )
         return await self._backend.submission.submit(submittal)
+
+    async def _need_workers(self, wanted: Wanted, caller: Caller, types: list[str]) -> None:
+        run = self._backend.store.run
+        for kind in _kinds_needed(str(wanted.spec.WhichOneof("spec")), types):
+            if not await run(load.live_workers(kind)):
+                # A repeated call joins its job, which has perhaps ended long ago.
+                if wanted.request_id and await run(jobs.is_known(caller.tenant, wanted.request_id)):
+                    return
+                raise NoWorker(f"no live worker serves {kind} jobs; SubmitJob would wait for one")
 
     def _check(self, wanted: Wanted, caller: Caller) -> list[str]:
         settings = self._backend.settings
