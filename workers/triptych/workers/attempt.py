@@ -156,7 +156,7 @@ class Attempt:
         self.check()
         future = station.submit(item, lane=self.lane, deadline=self.deadline)
         self._open.add(future)  # type: ignore[arg-type]  # a set of futures of anything
-        future.add_done_callback(self._open.discard)  # type: ignore[arg-type]
+        future.add_done_callback(self._open.discard)
         if self._stopped_by is not None:  # stop() came between check and add
             future.cancel()
         return future
