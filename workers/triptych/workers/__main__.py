@@ -14,7 +14,7 @@ from triptych.core.settings import Settings
 from triptych.core.telemetry import setup_logging
 
 EPILOG = """\
-Settings come from TRIPTYCH_* variables (see .env.example): TRIPTYCH_REDIS_URL, TRIPTYCH_MODELS_DIR, TRIPTYCH_DEVICE, ...
+Settings come from TRIPTYCH_* variables, for example TRIPTYCH_REDIS_URL, TRIPTYCH_MODELS_DIR and TRIPTYCH_DEVICE (.env.example).
 The queue's default model is loaded at start, other models of its kind when they are first wanted.
 SIGTERM drains: running jobs are finished for TRIPTYCH_DRAIN_S seconds, then handed back. Exit codes: 0 drained, 1 could
 not start, 2 usage.
