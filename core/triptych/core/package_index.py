@@ -125,6 +125,7 @@ def _fetch_rest(url: str, part: Path, done: int, on_bytes: OnBytes, stop: thread
         response = _open(url, {"Range": f"bytes={done}-"} if done else {})
     except urllib.error.HTTPError as error:
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
+            error.close()
             return  # nothing is missing; whether it is the right file, the digest tells
         raise
     with response:
