@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import AsyncIterator
 from typing import Any, NoReturn
 
 import grpc
 from grpc_status import rpc_status
+
 from triptych.core.errors import (
     ApiKeyInvalid,
     BlobNotFound,
@@ -110,6 +112,8 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
         self.submit_calls = 0
         self.outcome: dict[str, Any] = {"result": JobResult(transcription={"text": "hello"})}
         self.cancelled: list[str] = []
+        self.watched = asyncio.Event()
+        self.hang = False
 
     async def SubmitJob(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.submit_calls += 1
@@ -149,6 +153,12 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
 
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         self.cursors.append(request.after_cursor)
+        if self.hang:
+            yield job_service_pb2.WatchJobResponse(
+                event=JobEvent(job=Job(name=request.name, state=JobState.JOB_STATE_RUNNING))
+            )
+            self.watched.set()
+            await asyncio.Event().wait()
         if self.expire_cursors and request.after_cursor:
             await fail(context, CursorExpired("too old"))
         events = [
@@ -176,8 +186,6 @@ class Speech(transcription_service_pb2_grpc.TranscriptionServiceServicer):
         self.hang = False
 
     async def Transcribe(self, request: Any, context: Any) -> Any:  # noqa: N802
-        import asyncio
-
         self.requests.append(request)
         self.metadata.append(dict(context.invocation_metadata()))
         self.deadlines.append(context.time_remaining())

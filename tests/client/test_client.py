@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from client.standin import StandIn
+
 from triptych.client import AsyncClient, Client, specs
 from triptych.core import errors
 from triptych.v1.common_pb2 import InputSource

@@ -46,6 +46,8 @@ def exit_code_of(error: TriptychError) -> int:
         return UNREACHABLE
     if isinstance(error, errors.NotFound):
         return NOT_FOUND
+    if error.metadata.get("field", "").startswith("TRIPTYCH_"):
+        return USAGE
     return TIMED_OUT if isinstance(error, errors.TimedOut) else FAILED
 
 

@@ -44,7 +44,8 @@ def list_models(*, as_json: bool) -> None:
     if as_json:
         echo_json(facts)
     elif sys.stdout.isatty():
-        echo_table(("model", "kind", "here", "download", "licence", ""), [_row(model) for model in facts])
+        echo_table(("model", "kind", "here", "download", "licence"), [_row(model) for model in facts])
+        click.echo(f"\n defaults: {', '.join(defaults)}")
     else:
         keys = ("name", "kind", "engine", "state", "size_bytes", "licence", "revision", "source")
         echo_table(keys, [[model[key] for key in keys] for model in facts])
@@ -183,4 +184,4 @@ def _files(files: Iterable[Any]) -> list[dict[str, Any]]:
 def _row(model: dict[str, Any]) -> list[str]:
     """A line of the table for people; it has to fit 80 columns."""
     here, size = "yes" if model["state"] == "ready" else "no", f"{model['size_bytes'] / 1e6:,.0f} MB"
-    return [model["name"], model["kind"], here, size, model["licence"], "default" if model["is_default"] else ""]
+    return [model["name"], model["kind"], here, size, model["licence"]]

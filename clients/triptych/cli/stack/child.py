@@ -125,9 +125,10 @@ class Child:
             self.state = "stopped"
         return self._process is None
 
-    def tail(self, lines: int = 15) -> str:
-        """Gives the last lines of its log."""
-        return "\n".join(self._log.read_text(encoding="utf-8", errors="replace").splitlines()[-lines:])
+    def last_words(self) -> str:
+        """Gives the last line of its log."""
+        lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
+        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it wrote nothing")
 
     def _notice_death(self) -> None:
         if self._process is not None and self._process.poll() is not None:

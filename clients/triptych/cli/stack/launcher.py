@@ -32,7 +32,7 @@ def launch(plan: Plan, timeout_s: float, on_change: Callable[[StackRecord], None
     A stack that runs in the folder already is waited for instead.
 
     Raises:
-        PreconditionFailed: A process does not start; the message ends with its log.
+        PreconditionFailed: A process does not start; the message ends with the last line of its log.
         TimedOut: Not ready in time; what was started is stopped again.
     """
     pid = holder(plan.state_dir)
@@ -76,7 +76,7 @@ def _check_start(plan: Plan, spawned_pid: int, seen: StackRecord | None) -> None
         return
     record = StackRecord.read(plan.state_dir) or seen
     if record is not None and record.state == "failed":
-        raise PreconditionFailed(record.reason)
+        raise PreconditionFailed(record.reason, metadata={"hint": f"the logs are in {plan.state_dir / 'logs'}"})
     if exit_code == LOCKED_EXIT_CODE:
         raise PreconditionFailed(f"another stack runs in {plan.state_dir}", metadata={"hint": "triptych status"})
     raise PreconditionFailed(f"the supervisor ended; see {plan.state_dir / 'logs' / 'supervisor.log'}")

@@ -39,6 +39,8 @@ def embedded_plan(settings: Settings) -> Plan:
     env = {
         "TRIPTYCH_REDIS_URL": redis_url,
         "TRIPTYCH_STATE_DIR": str(settings.state_dir.resolve()),
+        # One variable cannot name a port for each of them: each takes a free one and says which.
+        "TRIPTYCH_METRICS_LISTEN": "127.0.0.1:0",
         "PYTHONUNBUFFERED": "1",
     }
     services = env | {"TRIPTYCH_LISTEN": listen_address(settings)}

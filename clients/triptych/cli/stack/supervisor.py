@@ -89,7 +89,7 @@ class Supervisor:
                 doomed = [child for child in self._children if child.early_deaths >= MAX_EARLY_DEATHS]
                 if doomed:
                     self._state = "failed"
-                    self._reason = f"{doomed[0].spec.name} does not start; its log ends:\n{doomed[0].tail()}"
+                    self._reason = f"{doomed[0].spec.name} does not start: {doomed[0].last_words()}"
                     break
                 if all(child.state == "ready" for child in self._children):
                     self._state = "ready"

@@ -1,0 +1,233 @@
+"""The commands against a real server: what they print, what programs get, how they end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner, Result
+from client.standin import StandIn
+
+from triptych.cli.__main__ import cli
+from triptych.core import errors
+from triptych.v1.job_pb2 import JobResult
+
+Triptych = Callable[..., Awaitable[Result]]
+
+ANSWER = JobResult(
+    reasoning={
+        "answer": {"status": 1, "text": "$610.00 [e1]", "groundedness": 1.0},
+        "evidence": [
+            {
+                "evidence_id": "e1",
+                "document_id": "d1",
+                "quote": "Total\n$610.00",
+                "quote_match": 1,
+                "page": {"page_number": 2, "polygon": [0.1, 0.2, 0.35, 0.2, 0.35, 0.25, 0.1, 0.25]},
+            },
+            {
+                "evidence_id": "e2",
+                "document_id": "d2",
+                "quote": "six hundred and ten",
+                "quote_match": 2,
+                "audio": {"start_ms": 63_120, "end_ms": 65_480},
+            },
+        ],
+    }
+)
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[StandIn]:
+    standin = StandIn()
+    await standin.start()
+    yield standin
+    await standin.stop()
+
+
+@pytest.fixture
+async def triptych(server: StandIn, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Triptych:
+    monkeypatch.setenv("TRIPTYCH_TARGET", server.target)
+    monkeypatch.chdir(tmp_path)
+
+    async def run(*args: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, cli, args, catch_exceptions=False)
+
+    return run
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    paths = [tmp_path / "invoice.pdf", tmp_path / "memo.ogg"]
+    for path in paths:
+        path.write_bytes(b"bytes")
+    return [str(path) for path in paths]
+
+
+async def test_ask_prints_answer_status_and_where_it_stands(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    server.jobs.outcome = {"result": ANSWER}
+    result = await triptych("ask", "What is due?", *files)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        "$610.00 [e1]",
+        "status: answered, groundedness 1.00",
+        '[e1]  invoice.pdf  page 2, x 10-35% y 20-25%  "Total $610.00"  (exact)',
+        '[e2]  memo.ogg  01:03.120 - 01:05.480  "six hundred and ten"  (fuzzy)',
+    ]
+    assert result.stderr.splitlines() == ["decode", "text"]
+
+
+async def test_ask_gives_programs_one_object(server: StandIn, triptych: Triptych, files: list[str]) -> None:
+    server.jobs.outcome = {"result": ANSWER}
+    result = await triptych("ask", "What is due?", *files, "--json")
+    answer = json.loads(result.stdout)
+    assert answer["job"] == "jobs/1"
+    assert answer["answer"]["status"] == "ANSWER_STATUS_ANSWERED"
+    assert answer["evidence"][1]["audio"]["start_ms"] == 63_120
+    assert result.stderr == ""
+
+
+async def test_ask_ends_with_4_if_the_documents_do_not_say(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    server.jobs.outcome = {"result": JobResult(reasoning={"answer": {"status": 3, "text": "not found"}})}
+    result = await triptych("ask", "What is due?", *files)
+    assert result.exit_code == 4
+    assert "status: not found" in result.stdout
+
+
+async def test_transcribe_prints_a_line_per_segment(server: StandIn, triptych: Triptych, files: list[str]) -> None:
+    segment = {"start_ms": 0, "end_ms": 1500, "text": "hello there"}
+    server.jobs.outcome = {"result": JobResult(transcription={"text": "hello there", "segments": [segment]})}
+    assert (await triptych("transcribe", files[1])).stdout == "00:00.000 - 00:01.500  hello there\n"
+    assert (await triptych("transcribe", files[1], "--text")).stdout == "hello there\n"
+    assert json.loads((await triptych("transcribe", files[1], "--json")).stdout)["text"] == "hello there"
+
+
+async def test_ocr_prints_pages_and_says_which_one_failed(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    bad = {"page_number": 2, "error": errors.MediaCorrupt("no such stream").to_status()}
+    line = {"text": "one", "polygon": [0, 0, 0.5, 0, 0.5, 0.1, 0, 0.1]}
+    good = {"page_number": 1, "text": "one", "lines": [line]}
+    server.jobs.outcome = {"result": JobResult(ocr={"pages": [good, bad]})}
+    result = await triptych("ocr", files[0], "--pages", "1-2")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines()[:2] == ["--- page 1 ---", "one"]
+    assert "error: page 2: no such stream" in result.stderr
+    assert "x 0-50% y 0-10%  one" in (await triptych("ocr", files[0], "--lines")).stdout
+
+
+async def test_see_prints_what_the_model_says(server: StandIn, triptych: Triptych, files: list[str]) -> None:
+    server.jobs.outcome = {"result": JobResult(vision={"text": "a cat"})}
+    assert (await triptych("see", files[0], "What is this?")).stdout == "a cat\n"
+
+
+async def test_a_failed_job_is_one_sentence_and_exit_code_1(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    server.jobs.outcome = {"error": errors.MediaEncrypted("the PDF is encrypted").to_status()}
+    result = await triptych("ocr", files[0])
+    assert result.exit_code == 1
+    assert "error: the PDF is encrypted\nhint: remove the password first\n" in result.stderr
+    facts = json.loads((await triptych("ocr", files[0], "--json")).stdout)["error"]
+    assert facts["reason"] == "MEDIA_ENCRYPTED"
+    assert facts["metadata"]["job"].startswith("jobs/")
+
+
+async def test_a_job_that_takes_too_long_is_cancelled(server: StandIn, triptych: Triptych, files: list[str]) -> None:
+    server.jobs.hang = True
+    result = await triptych("transcribe", files[1], "--timeout", "0.5")
+    assert result.exit_code == 5
+    assert server.jobs.cancelled == ["jobs/1"]
+
+
+async def test_ctrl_c_cancels_the_job(server: StandIn, files: list[str]) -> None:
+    server.jobs.hang = True
+    command = (sys.executable, "-m", "triptych.cli", "transcribe", files[1], "--target", server.target)
+    process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
+    async with asyncio.timeout(60):
+        await server.jobs.watched.wait()
+        process.send_signal(signal.SIGINT)
+        _, said = await process.communicate()
+    assert process.returncode == 130
+    assert server.jobs.cancelled == ["jobs/1"]
+    assert b"cancelled jobs/1" in said
+
+
+async def test_jobs_can_be_listed_shown_watched_and_cancelled(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    await triptych("transcribe", files[1])
+    assert (await triptych("jobs", "list")).stdout.startswith("jobs/1\t")
+    assert json.loads((await triptych("jobs", "list", "--json")).stdout)[0]["name"] == "jobs/1"
+    assert "state: succeeded" in (await triptych("jobs", "get", "1")).stdout
+    assert "hello" in (await triptych("jobs", "get", "jobs/1")).stdout
+    assert (await triptych("jobs", "watch", "1")).stdout.splitlines() == ["running", "decode", "text", "succeeded"]
+    lines = (await triptych("jobs", "watch", "1", "--json")).stdout.splitlines()
+    assert [json.loads(line)["cursor"] for line in lines] == ["1", "2", "3", "4"]
+    assert (await triptych("jobs", "cancel", "1")).stdout == "jobs/1: cancelling\n"
+    missing = await triptych("jobs", "get", "none")
+    assert missing.exit_code == 4
+    assert "hint: `triptych jobs list`" in missing.stderr
+
+
+async def test_nobody_there_is_exit_code_3_with_a_hint(triptych: Triptych, files: list[str]) -> None:
+    result = await triptych("ocr", files[0], "--target", "127.0.0.1:1")
+    assert result.exit_code == 3
+    assert "cannot reach the services at 127.0.0.1:1" in result.stderr
+    assert "triptych up" in result.stderr
+    status = await triptych("status", "--target", "127.0.0.1:1", "--json")
+    assert status.exit_code == 3
+    assert json.loads(status.stdout)["stack"] is None
+
+
+async def test_status_shows_the_queues(triptych: Triptych) -> None:
+    result = await triptych("status", "--json")
+    assert result.exit_code == 0
+    assert [queue["worker_count"] for queue in json.loads(result.stdout)["queues"]] == [1, 1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    "args", [("ocr", "none.pdf"), ("ask", "alone"), ("unknown",), ("ocr", "invoice.pdf", "--pages", "3-1")]
+)
+async def test_wrong_usage_is_exit_code_2(triptych: Triptych, files: list[str], args: tuple[str, ...]) -> None:
+    assert (await triptych(*args)).exit_code == 2
+
+
+async def test_a_wrong_setting_is_named(triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_LEASE_S", "soon")
+    result = await triptych("ocr", files[0])
+    assert result.exit_code == 2
+    assert "TRIPTYCH_LEASE_S" in result.stderr
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from triptych.cli.__main__ import cli\n"
+        "cli(['--help'], standalone_mode=False)\n"
+        "print([name for name in ('grpc', 'rich', 'pydantic', 'google', 'celery') if name in sys.modules])\n"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, env=os.environ)
+    assert said.stdout.endswith("[]\n")
+    assert "Exit codes" in said.stdout
+
+
+async def test_every_command_explains_itself(triptych: Triptych) -> None:
+    from triptych.cli.__main__ import COMMANDS
+
+    for name in COMMANDS:
+        result: Any = await triptych(name, "--help")
+        assert result.exit_code == 0
+        assert "Usage" in result.stdout

@@ -1,0 +1,154 @@
+"""What the command does on this machine: finding services, checking, drawing, judging the demo."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from importlib import resources
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from PIL import Image, ImageDraw
+
+from triptych.cli import checks
+from triptych.cli.__main__ import cli
+from triptych.cli.connection import find_services, load_settings
+from triptych.cli.demo import Task, is_right, load_tasks
+from triptych.cli.options import page_ranges
+from triptych.cli.pictures import MARK, draw_evidence
+from triptych.cli.stack.lock import StackLock
+from triptych.cli.stack.record import StackRecord
+from triptych.core.settings import Settings
+from triptych.v1.reasoning_pb2 import Evidence, ReasoningResult
+
+DATA = resources.files("triptych.cli") / "demo_data"
+
+
+def test_the_address_comes_from_option_setting_stack_default_in_this_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plain = load_settings(tmp_path)
+    assert find_services("", plain).target == "127.0.0.1:50051"
+    with StackLock(tmp_path):
+        import os
+
+        StackRecord(supervisor_pid=os.getpid(), state="ready", target="127.0.0.1:7").write(tmp_path)
+        assert find_services("", plain).target == "127.0.0.1:7"
+        monkeypatch.setenv("TRIPTYCH_TARGET", "elsewhere:1")
+        assert find_services("", load_settings(tmp_path)).target == "elsewhere:1"
+        assert find_services("given:2", load_settings(tmp_path)).target == "given:2"
+    # The file of a stack that died misleads nobody.
+    assert find_services("", plain).found_by == "default"
+
+
+def test_page_ranges_are_read() -> None:
+    found = [(part.first_page, part.last_page) for part in page_ranges("1-3, 5,7-")]
+    assert found == [(1, 3), (5, 5), (7, 0)]
+
+
+def test_doctor_gives_programs_a_list(tmp_path: Path) -> None:
+    result = CliRunner().invoke(cli, ["doctor", "--json", "--state-dir", str(tmp_path)])
+    found = {check["name"]: check["level"] for check in json.loads(result.stdout)}
+    assert found["python"] == "ok"
+    assert {"redis", "port", "disk", "memory", "gpu"} <= set(found)
+    assert result.exit_code == (1 if "fail" in found.values() else 0)
+
+
+def test_doctor_sees_a_taken_port(tmp_path: Path) -> None:
+    with socket.socket() as owner:
+        owner.bind(("127.0.0.1", 0))
+        owner.listen()
+        taken = f"127.0.0.1:{owner.getsockname()[1]}"
+        settings = Settings(state_dir=tmp_path, listen=taken)
+        assert checks.port_check(settings).level == "fail"
+
+
+def test_doctor_sees_a_redis_that_does_not_answer(tmp_path: Path) -> None:
+    check = checks.redis_check(Settings(state_dir=tmp_path, redis_url="redis://:secret@127.0.0.1:1/0"))
+    assert check.level == "fail"
+    assert "secret" not in check.message
+
+
+def page_evidence(polygon: list[float]) -> Evidence:
+    return Evidence(evidence_id="e1", document_id="d1", quote="q", page={"page_number": 1, "polygon": polygon})
+
+
+BOX = [0.25, 0.25, 0.75, 0.25, 0.75, 0.5, 0.25, 0.5]
+
+
+def test_the_box_is_drawn_where_the_viewer_sees_it(tmp_path: Path) -> None:
+    # Lying on its side in the file, upright for a viewer: the coordinates mean the latter.
+    image = Image.new("RGB", (400, 200), (255, 255, 255))
+    ImageDraw.Draw(image).rectangle((0, 0, 20, 20), fill=(0, 0, 255))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    image.save(tmp_path / "photo.png", exif=exif)
+    path = draw_evidence(page_evidence(BOX), tmp_path / "photo.png", tmp_path)
+    with Image.open(path) as drawn:
+        assert drawn.width == 1200
+        assert drawn.height > 2400
+        assert drawn.getpixel((300, 900)) == MARK
+        assert drawn.getpixel((600, 900)) != MARK
+
+
+def test_a_page_of_a_pdf_is_drawn_with_its_box(tmp_path: Path) -> None:
+    with resources.as_file(DATA / "invoice_scan.pdf") as file:
+        path = draw_evidence(page_evidence(BOX), file, tmp_path)
+    with Image.open(path) as drawn:
+        assert drawn.width == 1200
+        assert MARK in {color for _, color in drawn.getcolors(1_000_000)}
+
+
+def test_a_span_of_sound_is_drawn_as_a_wave(tmp_path: Path) -> None:
+    evidence = Evidence(evidence_id="e2", quote="hello", audio={"start_ms": 1000, "end_ms": 2000})
+    with resources.as_file(DATA / "voice_memo.ogg") as file:
+        path = draw_evidence(evidence, file, tmp_path)
+    assert path.name == "e2-voice_memo.png"
+    with Image.open(path) as drawn:
+        colors = {color for _, color in drawn.getcolors(1_000_000)}
+    assert {MARK, (255, 225, 200), (70, 90, 120)} <= colors
+
+
+def test_the_demo_believes_only_an_answer_with_words_from_the_document() -> None:
+    task = Task(file="invoice_scan.pdf", question="?", expected=("610.00",))
+    answer = {"status": 1, "text": "It is $610.00."}
+    quoted = {"evidence_id": "e1", "quote": "610.00", "quote_match": 1}
+    assert is_right(task, ReasoningResult(answer=answer, evidence=[quoted]))
+    assert not is_right(task, ReasoningResult(answer=answer))
+    assert not is_right(task, ReasoningResult(answer={"status": 1, "text": "61.00"}, evidence=[quoted]))
+    assert not is_right(task, ReasoningResult(answer={"status": 3, "text": "610.00"}, evidence=[quoted]))
+
+
+def test_the_demos_files_come_with_the_command() -> None:
+    tasks = load_tasks((DATA / "demo.json").read_text(encoding="utf-8"))
+    assert len(tasks) == 2
+    assert all((DATA / task.file).is_file() for task in tasks)
+
+
+@pytest.mark.e2e
+@pytest.mark.weights
+def test_a_stack_goes_up_shows_itself_and_goes_down(tmp_path: Path, models_dir: Path) -> None:
+    runner = CliRunner(env={"TRIPTYCH_MODELS_DIR": str(models_dir), "TRIPTYCH_ENGINE_THREADS": "2"})
+    here = ("--state-dir", str(tmp_path / "stack"))
+    up = runner.invoke(cli, ["up", *here, "--no-pull", "--timeout", "240", "--json"], catch_exceptions=False)
+    try:
+        assert up.exit_code == 0, up.output
+        assert json.loads(up.stdout)["state"] == "ready"
+        status = json.loads(runner.invoke(cli, ["status", *here, "--json"]).stdout)
+        assert {process["state"] for process in status["processes"]} == {"ready"}
+        assert len(status["processes"]) == 6
+        assert {queue["kind"] for queue in status["queues"] if queue["worker_count"]} == {
+            "JOB_KIND_TRANSCRIPTION",
+            "JOB_KIND_OCR",
+            "JOB_KIND_VISION",
+            "JOB_KIND_REASONING",
+        }
+    finally:
+        down = runner.invoke(cli, ["down", *here, "--json"], catch_exceptions=False)
+    assert json.loads(down.stdout)["stopped"]
+    pids = [process["pid"] for process in status["processes"]]
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    shutil.rmtree(tmp_path / "stack")
