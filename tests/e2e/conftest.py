@@ -1,0 +1,94 @@
+"""A whole stack of real processes, started as a user starts it: by `triptych up`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from triptych.client import Client
+
+UP_TIMEOUT_S = 240
+
+
+class Stack:
+    """A running stack and what tests do to it."""
+
+    def __init__(self, state_dir, models_dir):
+        self.state_dir = state_dir
+        self.env = os.environ | {
+            "TRIPTYCH_MODELS_DIR": str(models_dir),
+            "TRIPTYCH_STATE_DIR": str(state_dir),
+            "TRIPTYCH_LEASE_S": "3",
+            "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        }
+
+    def run(self, *arguments, timeout_s=300):
+        command = [sys.executable, "-m", "triptych.cli", *arguments]
+        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=timeout_s, check=False)
+
+    def up(self):
+        done = self.run("up", "--no-pull", "--timeout", str(UP_TIMEOUT_S))
+        assert done.returncode == 0, done.stdout + done.stderr + self.logs()
+
+    def down(self):
+        return self.run("down")
+
+    @property
+    def record(self):
+        return json.loads((self.state_dir / "stack.json").read_text())
+
+    def process(self, name):
+        return next(process for process in self.record["processes"] if process["name"] == name)
+
+    def client(self):
+        return Client(self.record["target"])
+
+    def kill(self, name):
+        os.kill(self.process(name)["pid"], signal.SIGKILL)
+
+    def until_ready(self, name, not_pid):
+        """Waits until the supervisor has the process running again."""
+        deadline = time.monotonic() + 120
+        while (process := self.process(name))["state"] != "ready" or process["pid"] == not_pid:
+            assert time.monotonic() < deadline, self.logs()
+            time.sleep(0.1)
+
+    def batches(self, name):
+        """Gives (number of batches, number of items) that a worker has run."""
+        address = self.process(name)["ready"]["metrics"]
+        with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
+            text = page.read().decode()
+        samples = [
+            sample
+            for family in text_string_to_metric_families(text)
+            if family.name == "triptych_batch_size"
+            for sample in family.samples
+        ]
+        count = sum(sample.value for sample in samples if sample.name.endswith("_count"))
+        return count, sum(sample.value for sample in samples if sample.name.endswith("_sum"))
+
+    def logs(self):
+        return "\n".join(
+            f"--- {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.state_dir.glob("logs/*.log"))
+        )
+
+
+@pytest.fixture(scope="session")
+def stack(models_dir, tmp_path_factory):
+    """One stack for all end-to-end tests; each leaves it as healthy as it found it."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), models_dir)
+    stack.up()
+    yield stack
+    assert stack.down().returncode == 0
+
+
+@pytest.fixture
+def client(stack):
+    with stack.client() as client:
+        yield client

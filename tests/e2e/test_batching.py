@@ -1,0 +1,36 @@
+"""Calls that come together run together, and nobody's text changes for it."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from e2e.papers import png
+
+pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(600)]
+CALLERS = 16
+
+
+def test_16_concurrent_recognize_calls_share_batches_and_read_the_same(stack, client):
+    files = [png(f"Invoice number {1000 + n}", f"Total due {n}.50 EUR") for n in range(4)]
+    single = [client.recognize(file).pages[0].text for file in files]
+    assert single[2].splitlines()[0] == "Invoice number 1002"
+    before = stack.batches("worker-ocr")
+    with ThreadPoolExecutor(CALLERS) as pool:
+        texts = list(pool.map(lambda n: client.recognize(files[n % 4]).pages[0].text, range(CALLERS)))
+    batches, items = (after - was for after, was in zip(stack.batches("worker-ocr"), before, strict=True))
+    assert texts == [single[n % 4] for n in range(CALLERS)]
+    assert items == CALLERS
+    assert batches < items
+
+
+def test_16_concurrent_transcribe_calls_share_batches_and_hear_the_same(stack, client, data_dir):
+    clips = sorted(path for path in (data_dir / "audio").iterdir() if path.suffix != ".md")
+    single = {clip: client.transcribe(clip).text for clip in clips}
+    assert any(single.values())
+    before = stack.batches("worker-transcription")
+    asked = [clips[n % len(clips)] for n in range(CALLERS)]
+    with ThreadPoolExecutor(CALLERS) as pool:
+        texts = list(pool.map(lambda clip: client.transcribe(clip).text, asked))
+    batches, items = (after - was for after, was in zip(stack.batches("worker-transcription"), before, strict=True))
+    assert texts == [single[clip] for clip in asked]
+    assert batches < items
