@@ -56,9 +56,11 @@ class EventHub:
         with self._woken(job_id) as woken, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
                 while not await self._store.run(jobs.is_terminal(job_id, tenant)):
-                    # A lost wake-up costs at most this long.
+                    # A lost wake-up costs at most this long. Not wait_for: before Python 3.12 it loses a cancellation
+                    # that comes together with the wake-up.
                     with contextlib.suppress(TimeoutError):
-                        await asyncio.wait_for(woken.wait(), 5)
+                        async with asyncio.timeout(5):
+                            await woken.wait()
                     woken.clear()
         return await self._store.run(jobs.get(job_id, tenant))
 
@@ -91,7 +93,8 @@ class EventHub:
                 if record.terminal:
                     return
                 try:
-                    await asyncio.wait_for(woken.wait(), heartbeat_s)
+                    async with asyncio.timeout(heartbeat_s):
+                        await woken.wait()
                 except TimeoutError:
                     await self._store.run(jobs.is_terminal(job_id, tenant))
                     beat = JobEvent(cursor=cursor, heartbeat=Heartbeat())
