@@ -5,6 +5,7 @@ from __future__ import annotations
 from celery import Celery
 from kombu.entity import Queue
 from kombu.exceptions import OperationalError
+
 from triptych.core.errors import BackendUnavailable
 from triptych.core.jobs import Message
 from triptych.core.records import KINDS

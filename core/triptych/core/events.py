@@ -8,6 +8,7 @@ import re
 from collections.abc import AsyncGenerator, Iterator
 
 import redis.asyncio
+
 from triptych.core import jobs
 from triptych.core.errors import CursorExpired, FieldInvalid
 from triptych.core.records import TERMINAL, JobRecord

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
+
+from triptych.core.catalog_file import ModelFile
 
 NAME = "triptych-model.json"
 
@@ -79,13 +81,13 @@ def has_sizes(folder: Path, files: tuple[FileDigest, ...]) -> bool:
         return False
 
 
-def faults_of(model: str, folder: Path, files: tuple[FileDigest, ...]) -> Iterator[Fault]:
-    """Hashes the files again and tells which are missing or changed."""
+def faults_of(model: str, folder: Path, files: Iterable[FileDigest | ModelFile]) -> Iterator[Fault]:
+    """Hashes the files again and tells which are missing or changed; what is not known of a file is not compared."""
     for file in files:
         path = folder / file.path
         if not path.is_file():
             yield Fault(model=model, file=file.path, problem="missing")
-        elif (found := path.stat().st_size) != file.size_bytes:
+        elif file.size_bytes not in (None, found := path.stat().st_size):
             yield Fault(model=model, file=file.path, problem=f"{found} bytes instead of {file.size_bytes}")
-        elif (digest := sha256_of(path)) != file.sha256:
+        elif file.sha256 and (digest := sha256_of(path)) != file.sha256:
             yield Fault(model=model, file=file.path, problem=f"SHA-256 is {digest} instead of {file.sha256}")

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from google.rpc.status_pb2 import Status
+
 from triptych.v1.job_pb2 import Job, JobKind, JobPriority, JobProgress, JobResult, JobSpec, JobState, JobView
 
 TERMINAL = frozenset({JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED})

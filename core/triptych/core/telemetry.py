@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 
 from prometheus_client import start_http_server
+
 from triptych.core.settings import Settings
 
 _bound: contextvars.ContextVar[Mapping[str, str]] = contextvars.ContextVar("log_fields", default={})  # noqa: B039

@@ -12,7 +12,16 @@ import time
 
 import redis
 
-from triptych.core.blobs import BlobInfo, blob_name, blob_not_found, check_upload, checked_upload_id, digest_of, info, now_s
+from triptych.core.blobs import (
+    BlobInfo,
+    blob_name,
+    blob_not_found,
+    check_upload,
+    checked_upload_id,
+    digest_of,
+    info,
+    now_s,
+)
 from triptych.core.errors import UploadNotFound, UploadOffsetMismatch
 from triptych.core.media import sniff
 

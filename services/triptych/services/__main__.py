@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import os
 import signal
 import sys
-from pathlib import Path
 
 import uvloop
 
 from triptych.core.errors import TriptychError
-from triptych.core.lifeline import watch_parent
 from triptych.core.settings import Settings
+from triptych.core.supervision import tell_ready, watch_parent
 from triptych.core.telemetry import serve_metrics, setup_logging
 from triptych.services.server import COMMON, SERVICES, TYPED, Server
 
@@ -47,18 +45,11 @@ async def serve(settings: Settings, services: list[str]) -> None:
     address = await server.start()
     facts: dict[str, object] = {"address": address, "metrics": metrics, "pid": os.getpid()}
     log.info("listening", extra={"event": "listening", "services": server.services, **facts})
-    _tell_ready(facts)
+    tell_ready(facts)
     await stop.wait()
     log.info("draining", extra={"event": "draining"})
     await server.stop()
     log.info("drained", extra={"event": "drained"})
-
-
-def _tell_ready(facts: dict[str, object]) -> None:
-    if ready_file := os.environ.get("TRIPTYCH_READY_FILE"):
-        part = Path(f"{ready_file}.part")
-        part.write_text(json.dumps(facts))
-        part.replace(ready_file)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -8,9 +8,9 @@ import sys
 import warnings
 
 from triptych.core.errors import TriptychError
-from triptych.core.lifeline import watch_parent
 from triptych.core.records import KINDS
 from triptych.core.settings import Settings
+from triptych.core.supervision import watch_parent
 from triptych.core.telemetry import setup_logging
 
 EPILOG = """\

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import socket
 import threading
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from celery import Celery, signals
@@ -19,6 +17,7 @@ from triptych.core.broker import Broker, celery_app
 from triptych.core.catalog import Catalog
 from triptych.core.settings import Settings
 from triptych.core.store import Store
+from triptych.core.supervision import tell_ready
 from triptych.v1.job_pb2 import JobResult
 from triptych.workers import tasks
 from triptych.workers.attempt import Attempt
@@ -120,10 +119,7 @@ class Runtime:
         metrics = telemetry.serve_metrics(self._settings.metrics_listen) if self._settings.metrics_listen else ""
         facts = {"pid": os.getpid(), "kind": self._kind, "worker": self._name, "metrics": metrics}
         log.info("ready", extra=facts)
-        if ready_file := os.environ.get("TRIPTYCH_READY_FILE"):
-            part = Path(f"{ready_file}.part")
-            part.write_text(json.dumps(facts))
-            part.replace(ready_file)
+        tell_ready(facts)
 
 
 def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Attempt], JobResult]:

@@ -1,14 +1,26 @@
-"""Ends a process whose parent is gone."""
+"""What a process and the supervisor that started it owe each other: a word when ready, an end when the other is gone."""
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import threading
+from collections.abc import Mapping
+from pathlib import Path
 
 from triptych.core.settings import Settings
 
 PARENT_FD = "TRIPTYCH_PARENT_FD"
+READY_FILE = "TRIPTYCH_READY_FILE"
+
+
+def tell_ready(facts: Mapping[str, object]) -> None:
+    """Writes facts (pid, addresses) to the file in `TRIPTYCH_READY_FILE`, all at once. Without the variable nothing."""
+    if ready_file := os.environ.get(READY_FILE):
+        part = Path(f"{ready_file}.part")
+        part.write_text(json.dumps(facts))
+        part.replace(ready_file)
 
 
 def watch_parent(settings: Settings) -> None:
