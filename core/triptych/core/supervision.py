@@ -1,4 +1,4 @@
-"""What a process and the supervisor that started it owe each other: a word when ready, an end when the other is gone."""
+"""What a process and its supervisor owe each other: a word when ready, an end when the other is gone."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from triptych.core.supervision import watch_parent
 from triptych.core.telemetry import setup_logging
 
 EPILOG = """\
-Settings come from TRIPTYCH_* variables, for example TRIPTYCH_REDIS_URL, TRIPTYCH_MODELS_DIR and TRIPTYCH_DEVICE (.env.example).
+Settings come from TRIPTYCH_* variables: TRIPTYCH_REDIS_URL, TRIPTYCH_MODELS_DIR and the rest of .env.example.
 The queue's default model is loaded at start, other models of its kind when they are first wanted.
 SIGTERM drains: running jobs are finished for TRIPTYCH_DRAIN_S seconds, then handed back. Exit codes: 0 drained, 1 could
 not start, 2 usage.
