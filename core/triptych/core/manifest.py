@@ -73,10 +73,10 @@ def digest_folder(folder: Path) -> tuple[FileDigest, ...]:
     )
 
 
-def has_sizes(folder: Path, files: tuple[FileDigest, ...]) -> bool:
-    """Tells whether every file is there with its size. Cheap: nothing is read."""
+def has_sizes(folder: Path, files: Iterable[FileDigest | ModelFile]) -> bool:
+    """Tells whether every file is there, with its size where that is known. Cheap: nothing is read."""
     try:
-        return all((folder / file.path).stat().st_size == file.size_bytes for file in files)
+        return all(file.size_bytes in (None, (folder / file.path).stat().st_size) for file in files)
     except OSError:
         return False
 

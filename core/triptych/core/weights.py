@@ -167,7 +167,7 @@ def _download_from_hub(entry: ModelEntry, source: Path) -> None:
             RepositoryNotFoundError,
             RevisionNotFoundError,
         )
-        from huggingface_hub.utils import disable_progress_bars
+        from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined] # documented, not exported
     except ImportError as error:
         message = f"{entry.name} comes from the hub, for which huggingface_hub is needed: pip install huggingface_hub"
         raise FeatureDisabled(message) from error

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from triptych.core import package_index
 from triptych.core.catalog_file import Part
-from triptych.core.errors import BackendUnavailable, DigestMismatch, FeatureDisabled, ModelNotFound
+from triptych.core.errors import BackendUnavailable, DigestMismatch, FeatureDisabled, JobCancelled, ModelNotFound
 from triptych.core.package_index import OnBytes
 
 PIP = "pip"
@@ -42,26 +42,43 @@ def fetch(
         FeatureDisabled: pip is to do it, and there is none.
     """
     if index_url == PIP:
-        _fetch_with_pip(package, version, target)
+        _fetch_with_pip(package, version, target, stop)
         on_bytes(target.stat().st_size, target.stat().st_size)
     else:
         wheel = package_index.find(index_url, package, version, stop)
         package_index.download(wheel, target, on_bytes=on_bytes, stop=stop)
 
 
-def _fetch_with_pip(package: str, version: str, target: Path) -> None:
+def _fetch_with_pip(package: str, version: str, target: Path, stop: threading.Event) -> None:
     with tempfile.TemporaryDirectory(dir=target.parent) as folder:
         options = ["--no-deps", "--only-binary=:all:", "--no-cache-dir", "--disable-pip-version-check", "--no-input"]
         command = [sys.executable, "-m", "pip", "download", "-q", *options, "--dest", folder, f"{package}=={version}"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603 - our own arguments
+        status, said = _run(command, stop)
         wheels = list(Path(folder).glob("*.whl"))
-        if done.returncode == 0 and len(wheels) == 1:
+        if status == 0 and len(wheels) == 1:
             wheels[0].replace(target)
             return
-        if "No module named pip" in done.stderr:
-            raise FeatureDisabled("there is no pip in this environment; set package_index_url to the URL of an index")
-        last = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-        raise BackendUnavailable(f"pip could not download {package} {version}: {last}")
+    last = (said.strip().splitlines() or ["it said nothing"])[-1]
+    if "No module named pip" in last:
+        raise FeatureDisabled("there is no pip in this environment; set package_index_url to the URL of an index")
+    if "No matching distribution" in last:
+        raise ModelNotFound(f"pip found no wheel of {package} {version}: {last}")
+    raise BackendUnavailable(f"pip could not download {package} {version}: {last}")
+
+
+def _run(command: list[str], stop: threading.Event) -> tuple[int, str]:
+    """Runs a command to its end, or until `stop` is set; gives its exit status and what it said on standard error."""
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:  # noqa: S603 - our own arguments
+        while True:
+            try:
+                _, said = process.communicate(timeout=0.1)
+            except subprocess.TimeoutExpired:
+                if stop.is_set():
+                    process.terminate()
+                    process.communicate()
+                    raise JobCancelled("the download was stopped") from None
+            else:
+                return process.returncode, said
 
 
 def extract(wheel: Path, part: Part, target: Path) -> None:
