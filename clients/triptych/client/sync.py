@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -61,7 +62,11 @@ class Client:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # An interrupt in the middle of gRPC's own code can leave a call that nobody ends; close would wait for it.
+            threading.Thread(target=self.close, daemon=True).start()
+        else:
+            self.close()
 
     def close(self) -> None:
         """Closes the connection; calls that still run end with CANCELLED."""
