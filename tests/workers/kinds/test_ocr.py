@@ -1,0 +1,207 @@
+"""OCR jobs from document to result, on the real engine and the real batcher."""
+
+import pytest
+from workers.documents import MISSING_PAGE, OneStation, encoded, ocr_attempt, ocr_engine, picture, scan, text_pdf
+
+from triptych.core.errors import (
+    FeatureDisabled,
+    FieldInvalid,
+    InputTooLarge,
+    JobCancelled,
+    MediaCorrupt,
+    MediaEncrypted,
+    MediaTypeMismatch,
+    MediaTypeUnsupported,
+    RangeOutsideSource,
+    from_status,
+)
+from triptych.v1.common_pb2 import PageRange
+from triptych.v1.ocr_pb2 import (
+    EMBEDDED_TEXT_POLICY_IGNORE,
+    OCR_MODE_LAYOUT,
+    TEXT_ORIGIN_EMBEDDED,
+    TEXT_ORIGIN_RECOGNIZED,
+    OcrConfig,
+    OcrPage,
+    OcrSpec,
+)
+from triptych.workers.kinds import ocr
+
+pytestmark = pytest.mark.weights
+IGNORE = OcrConfig(embedded_text_policy=EMBEDDED_TEXT_POLICY_IGNORE)
+
+
+@pytest.fixture
+def stations(models_dir):
+    with OneStation(ocr_engine(models_dir)) as stations:
+        yield stations
+
+
+def tiff(*pages):
+    return encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:])
+
+
+def test_a_pdfs_own_text_is_used_where_it_is_sane(stations):
+    attempt, spec, backstage = ocr_attempt(text_pdf(["HELLO 12345", "second line"]))
+    result = ocr.run(attempt, spec, stations)
+    [page] = result.pages
+    assert page.text == "HELLO 12345\nsecond line"
+    assert (page.page_number, page.width_px, page.height_px, page.render_dpi) == (1, 1111, 556, 200)
+    assert page.text_origin == TEXT_ORIGIN_EMBEDDED
+    assert not page.lines[0].HasField("confidence")
+    assert result.model.model == "pp-ocrv6-small"
+    assert backstage.pages_told() == [1]
+    stations.station.stop()
+    assert stations.batch_sizes == []
+
+
+def test_the_same_text_is_recognized_when_its_own_is_to_be_ignored(stations):
+    attempt, spec, _ = ocr_attempt(text_pdf(["HELLO 12345"]), config=IGNORE)
+    [page] = ocr.run(attempt, spec, stations).pages
+    assert (page.text, page.text_origin, page.render_dpi) == ("HELLO 12345", TEXT_ORIGIN_RECOGNIZED, 200)
+
+
+def test_a_scanned_pdf_is_recognized_page_by_page(stations):
+    attempt, spec, backstage = ocr_attempt(scan(*(picture(f"PAGE NUMBER {n}") for n in (1, 2, 3))))
+    result = ocr.run(attempt, spec, stations)
+    assert [page.text for page in result.pages] == ["PAGE NUMBER 1", "PAGE NUMBER 2", "PAGE NUMBER 3"]
+    assert {page.text_origin for page in result.pages} == {TEXT_ORIGIN_RECOGNIZED}
+    assert [page.page_number for page in result.pages] == [1, 2, 3]
+    assert sorted(backstage.pages_told()) == [1, 2, 3]
+    last = [event.progress for event in backstage.events if event.HasField("progress")][-1]
+    assert (last.stage, last.completed_unit_count, last.total_unit_count, last.percent) == ("ocr", 3, 3, 100)
+
+
+def test_one_bad_page_carries_its_error_and_the_rest_stands(stations):
+    attempt, spec, backstage = ocr_attempt(text_pdf(["FIRST PAGE"], MISSING_PAGE, ["THIRD PAGE"]), config=IGNORE)
+    result = ocr.run(attempt, spec, stations)
+    assert result.source_page_count == 3
+    assert [page.text for page in result.pages] == ["FIRST PAGE", "", "THIRD PAGE"]
+    assert isinstance(from_status(result.pages[1].error), MediaCorrupt)
+    assert [page.HasField("error") for page in result.pages] == [False, True, False]
+    assert sorted(backstage.saved) == ["page:1", "page:3"]
+    assert sorted(backstage.pages_told()) == [1, 2, 3]
+
+
+def test_if_no_page_can_be_read_the_job_fails_with_the_pages_error(stations):
+    attempt, spec, _ = ocr_attempt(text_pdf(MISSING_PAGE, MISSING_PAGE))
+    with pytest.raises(MediaCorrupt):
+        ocr.run(attempt, spec, stations)
+
+
+def test_a_second_attempt_reads_only_what_the_first_did_not(stations):
+    document = tiff(*(picture(f"PAGE NUMBER {n}") for n in (1, 2, 3)))
+    attempt, spec, first = ocr_attempt(document)
+    whole = ocr.run(attempt, spec, stations)
+    parts = {key: first.saved[key] for key in ("page:1", "page:3")}
+    with OneStation(stations.station.engine) as fresh:
+        again, spec, second = ocr_attempt(document, number=2, parts=parts)
+        result = ocr.run(again, spec, fresh)
+    assert result == whole
+    assert fresh.batch_sizes == [1]
+    assert sorted(second.saved) == ["page:1", "page:2", "page:3"]
+    # Watchers have dropped what the first attempt told.
+    assert sorted(second.pages_told()) == [1, 2, 3]
+    assert OcrPage.FromString(second.saved["page:2"]) == whole.pages[1]
+
+
+def test_after_a_stop_no_further_page_is_drawn_or_read(models_dir):
+    with OneStation(ocr_engine(models_dir), max_items=1) as stations:
+        attempt, spec, backstage = ocr_attempt(tiff(*(picture(f"PAGE NUMBER {n}") for n in range(30))))
+
+        def stop_at_first_page(event):
+            if event.HasField("ocr_page"):
+                attempt.stop(JobCancelled("enough"))
+
+        backstage.on_event = stop_at_first_page
+        with pytest.raises(JobCancelled):
+            ocr.run(attempt, spec, stations)
+        assert backstage.pages_told() == [1]
+    # The page that was with the engine at that moment may have been begun; what waited vanished.
+    assert len(stations.batch_sizes) <= 2
+
+
+def test_a_long_document_never_has_more_pages_ahead_than_allowed(stations, monkeypatch):
+    monkeypatch.setattr(ocr, "MAX_PAGES_AHEAD", 2)
+    attempt, spec, _ = ocr_attempt(tiff(*(picture(f"PAGE NUMBER {n}") for n in range(1, 8))))
+    result = ocr.run(attempt, spec, stations)
+    assert [page.text for page in result.pages] == [f"PAGE NUMBER {n}" for n in range(1, 8)]
+    stations.station.stop()
+    assert max(stations.batch_sizes) <= 2
+    assert sum(stations.batch_sizes) == 7
+
+
+def test_only_the_pages_asked_for_are_read(stations):
+    attempt, spec, _ = ocr_attempt(
+        text_pdf(["one"], ["two"], ["three"], ["four"]),
+        pages=[PageRange(first_page=4), PageRange(first_page=1, last_page=2)],
+    )
+    result = ocr.run(attempt, spec, stations)
+    assert [(page.page_number, page.text) for page in result.pages] == [(1, "one"), (2, "two"), (4, "four")]
+    assert result.source_page_count == 4
+
+
+@pytest.mark.parametrize(
+    ("ranges", "error"),
+    [
+        ([(0, 1)], FieldInvalid),
+        ([(2, 1)], FieldInvalid),
+        ([(1, 2), (2, 3)], FieldInvalid),
+        ([(1, 0), (3, 3)], FieldInvalid),
+        ([(1, 6)], RangeOutsideSource),
+        ([(6, 0)], RangeOutsideSource),
+        ([(1, 5)], InputTooLarge),
+        ([], InputTooLarge),
+    ],
+)
+def test_ranges_that_make_no_sense_are_refused(ranges, error):
+    spec = OcrSpec(pages=[PageRange(first_page=first, last_page=last) for first, last in ranges])
+    with pytest.raises(error):
+        ocr.selected_pages(spec, page_count=5, max_page_count=4)
+
+
+@pytest.mark.parametrize(
+    ("config", "error"),
+    [
+        (OcrConfig(render_dpi=50), FieldInvalid),
+        (OcrConfig(min_confidence=1.5), FieldInvalid),
+        (OcrConfig(mode=OCR_MODE_LAYOUT), FeatureDisabled),
+        (OcrConfig(enable_orientation_detection=True), FeatureDisabled),
+        (OcrConfig(enable_unwarping=True), FeatureDisabled),
+    ],
+)
+def test_options_that_nobody_here_offers_are_refused(stations, config, error):
+    attempt, spec, _ = ocr_attempt(text_pdf(["x"]), config=config)
+    with pytest.raises(error):
+        ocr.run(attempt, spec, stations)
+
+
+def test_hostile_documents_fail_with_their_reason(stations, data_dir):
+    cases = {
+        b"": MediaCorrupt,
+        b"plain text": MediaTypeUnsupported,
+        b"<svg/>": MediaTypeUnsupported,
+        b"RIFF\x00\x00\x00\x00WAVEfmt ": MediaTypeUnsupported,
+        b"%PDF-1.4\ngarbage": MediaCorrupt,
+        b"\x89PNG\r\n\x1a\n": MediaCorrupt,
+        (data_dir / "pages" / "aes256_password.pdf").read_bytes(): MediaEncrypted,
+        (data_dir / "pages" / "million_pages_claim.pdf").read_bytes(): InputTooLarge,
+    }
+    for data, error in cases.items():
+        attempt, spec, _ = ocr_attempt(data)
+        with pytest.raises(error):
+            ocr.run(attempt, spec, stations)
+
+
+def test_a_type_stated_wrongly_is_refused(stations):
+    attempt, spec, _ = ocr_attempt(encoded(picture("HELLO")))
+    spec.input.media_type = "application/pdf"
+    with pytest.raises(MediaTypeMismatch):
+        ocr.run(attempt, spec, stations)
+
+
+def test_a_page_tree_that_loops_gives_its_one_page(stations, data_dir):
+    attempt, spec, _ = ocr_attempt((data_dir / "pages" / "kids_loop.pdf").read_bytes())
+    result = ocr.run(attempt, spec, stations)
+    assert result.pages[0].text == "HELLO 12345"
+    assert [page.HasField("error") for page in result.pages] == [False, True]

@@ -1,0 +1,156 @@
+"""Image files, sound, odd and hostile."""
+
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from workers.documents import encoded, picture
+
+from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaTypeUnsupported, RangeOutsideSource
+from triptych.workers.media.images import ImagePages, decode_image
+
+LIMITS = {"max_page_pixels": 1_000_000, "max_page_count": 10}
+PAGE = picture("HELLO 12345", size=(640, 200))
+
+
+def decode(data):
+    return decode_image(data, max_page_pixels=LIMITS["max_page_pixels"])
+
+
+def darkest_and_lightest(pixels):
+    return int(pixels.min()), int(pixels.max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "image"),
+    [
+        ("PNG", PAGE),
+        ("BMP", PAGE),
+        ("JPEG", PAGE),
+        ("JPEG", PAGE.convert("CMYK")),
+        ("WEBP", PAGE),
+        ("TIFF", PAGE),
+        ("TIFF", PAGE.convert("1")),
+        ("TIFF", PAGE.convert("L").convert("F")),
+        ("TIFF", Image.fromarray(np.asarray(PAGE.convert("L"), np.float32) / 255)),
+        ("PNG", Image.fromarray(np.asarray(PAGE.convert("L"), np.uint16) * 257)),
+        ("TIFF", Image.fromarray(np.asarray(PAGE.convert("L"), np.uint16) * 257)),
+        ("TIFF", Image.fromarray(np.asarray(PAGE.convert("L"), np.int32) * 257)),
+        ("PNG", PAGE.convert("P")),
+        ("GIF", PAGE.convert("P")),
+        ("PNG", PAGE.convert("LA")),
+        ("TIFF", PAGE.convert("YCbCr")),
+    ],
+    ids=lambda value: value if isinstance(value, str) else value.mode,
+)
+def test_every_kind_of_image_becomes_the_same_rgb_page(kind, image):
+    pixels = decode(encoded(image, kind))
+    assert pixels.shape == (200, 640, 3)
+    assert pixels.dtype == np.uint8
+    difference = np.abs(pixels.astype(int) - np.asarray(PAGE).astype(int))
+    assert difference.mean() < 3
+
+
+def test_lab_keeps_its_lightness():
+    lab = Image.merge("LAB", [PAGE.convert("L"), Image.new("L", PAGE.size, 128), Image.new("L", PAGE.size, 128)])
+    assert np.array_equal(decode(encoded(lab, "TIFF")), np.asarray(PAGE))
+
+
+def test_transparency_is_laid_on_white():
+    ink = Image.new("RGBA", PAGE.size, (0, 0, 0, 0))
+    ink.paste((0, 0, 0, 255), (100, 50, 300, 150))
+    pixels = decode(encoded(ink))
+    assert pixels[0, 0].tolist() == [255, 255, 255]
+    assert pixels[100, 200].tolist() == [0, 0, 0]
+
+
+@pytest.mark.parametrize(("orientation", "turn"), [(3, 2), (6, 1), (8, 3)])
+def test_exif_orientation_is_applied(orientation, turn):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.rot90(np.asarray(PAGE), turn))
+    pixels = decode(encoded(stored, "PNG", exif=exif))
+    assert np.array_equal(pixels, np.asarray(PAGE))
+
+
+def test_damaged_exif_does_no_harm():
+    data = encoded(PAGE, "JPEG", exif=b"Exif\x00\x00junk that is no TIFF header")
+    assert decode(data).shape == (200, 640, 3)
+
+
+def test_a_tiffs_frames_are_pages_in_any_order():
+    frames = [Image.new("RGB", (20 + n, 10), (n, n, n)) for n in range(3)]
+    with ImagePages(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), **LIMITS) as pages:
+        assert pages.page_count == 3
+        assert [pages.pixels(n)[0, 0, 0] for n in (3, 1, 2)] == [2, 0, 1]
+        with pytest.raises(RangeOutsideSource):
+            pages.pixels(4)
+
+
+def test_a_second_frame_too_large_fails_alone():
+    frames = [Image.new("1", (10, 10)), Image.new("1", (2000, 2000))]
+    with ImagePages(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), **LIMITS) as pages:
+        assert pages.pixels(1).shape == (10, 10, 3)
+        with pytest.raises(InputTooLarge):
+            pages.pixels(2)
+
+
+def test_too_many_frames_are_refused():
+    frames = [Image.new("1", (4, 4)) for _ in range(11)]
+    with pytest.raises(InputTooLarge):
+        ImagePages(encoded(frames[0], "TIFF", save_all=True, append_images=frames[1:]), **LIMITS)
+
+
+def test_an_animation_is_its_first_frame():
+    frames = [PAGE.convert("P"), Image.new("P", PAGE.size)]
+    data = encoded(frames[0], "GIF", save_all=True, append_images=frames[1:])
+    with ImagePages(data, **LIMITS) as pages:
+        assert pages.page_count == 1
+        assert darkest_and_lightest(pages.pixels(1)) == (0, 255)
+
+
+def png_claiming(width, height):
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100))]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def test_a_claimed_size_is_refused_before_decoding():
+    with pytest.raises(InputTooLarge) as caught:
+        decode(png_claiming(65_535, 65_535))
+    assert caught.value.metadata["limit"] == "1e+06"
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP", "BMP"])
+def test_half_a_file_is_corrupt(kind):
+    data = encoded(PAGE, kind)
+    with pytest.raises(MediaCorrupt):
+        decode(data[: len(data) // 2])
+
+
+def test_a_header_alone_is_corrupt():
+    with pytest.raises(MediaCorrupt):
+        decode(encoded(PAGE, "JPEG")[:20])
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"hello",
+        b"<svg xmlns='http://www.w3.org/2000/svg'><image href='file:///etc/passwd'/></svg>",
+        b"%PDF-1.7",
+        b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n",
+        io.BytesIO(bytes(range(256)) * 16).getvalue(),
+    ],
+    ids=["empty", "text", "svg", "pdf", "eps", "bytes"],
+)
+def test_what_is_no_image_is_unsupported(data):
+    with pytest.raises(MediaTypeUnsupported):
+        decode(data)
