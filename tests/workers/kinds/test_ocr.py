@@ -55,6 +55,16 @@ def test_a_pdfs_own_text_is_used_where_it_is_sane(stations):
     assert stations.batch_sizes == []
 
 
+def test_a_papers_columns_are_read_one_after_the_other(stations, data_dir):
+    attempt, spec, _ = ocr_attempt(
+        (data_dir / "pages" / "two_columns.pdf").read_bytes(), pages=[PageRange(first_page=1, last_page=1)]
+    )
+    [page] = ocr.run(attempt, spec, stations).pages
+    sides = ["left" if line.polygon[2] < 0.53 else "right" for line in page.lines if 0.35 < line.polygon[1] < 0.8]
+    assert sides == sorted(sides)
+    assert set(sides) == {"left", "right"}
+
+
 def test_the_same_text_is_recognized_when_its_own_is_to_be_ignored(stations):
     attempt, spec, _ = ocr_attempt(text_pdf(["HELLO 12345"]), config=IGNORE)
     [page] = ocr.run(attempt, spec, stations).pages

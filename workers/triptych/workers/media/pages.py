@@ -14,7 +14,7 @@ from triptych.core.media import HEAD_BYTES, IMAGE_TYPES, PDF_TYPE, checked_type
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_EMBEDDED, OcrPage, TextLine
 from triptych.workers.media.images import ImagePages
 from triptych.workers.media.pdf import PdfPages
-from triptych.workers.media.reading_order import write_lines
+from triptych.workers.media.reading_order import reading_order, write_lines
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -86,7 +86,19 @@ def open_pages(
 
 
 def embedded_page(lines: list[TextLine], *, width_px: int, height_px: int, dpi: int) -> OcrPage:
-    """Makes a page of text lines that a file carries; they stay in the file's order."""
+    """Makes a page of text lines that a file carries, in any order: many files write a form's values after its labels.
+
+    Args:
+        lines: With text and polygon.
+        width_px: Of the page at `dpi`.
+        height_px: Of the page at `dpi`.
+        dpi: Resolution that the size is told in.
+    """
     page = OcrPage(width_px=width_px, height_px=height_px, render_dpi=dpi, text_origin=TEXT_ORIGIN_EMBEDDED)
-    write_lines(page, lines)
+    boxes = []
+    for line in lines:
+        # Embedded polygons are upright boxes: corners 0 and 2 say all.
+        left, top, _, _, right, bottom, _, _ = line.polygon
+        boxes.append([left * width_px, top * height_px, right * width_px, bottom * height_px])
+    write_lines(page, (lines[index] for index in reading_order(boxes)))
     return page

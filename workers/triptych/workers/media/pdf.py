@@ -109,7 +109,7 @@ class PdfPages:
             words: Whether the lines get their words.
 
         Returns:
-            Lines in the file's order, polygons as in OcrPage; None if there is no sane text layer.
+            Lines in the order in which the file has them, polygons as in OcrPage; None if there is no sane text layer.
 
         Raises:
             RangeOutsideSource: There is no such page.
