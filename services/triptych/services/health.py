@@ -1,13 +1,18 @@
 """Standard gRPC health: SERVING as long as Redis answers."""
+# ruff: noqa: N802 - methods bear the protocol's names
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import AsyncIterator, Iterable
 from typing import Any
 
-from grpc_health.v1 import health, health_pb2
+from google.rpc.code_pb2 import NOT_FOUND
+from google.rpc.status_pb2 import Status
+from grpc_health.v1 import health_pb2 as pb
+from grpc_health.v1.health_pb2_grpc import HealthServicer
+from grpc_status import rpc_status
 
 from triptych.core.store import AWAY, AsyncStore
 
@@ -15,12 +20,12 @@ log = logging.getLogger("triptych.health")
 
 PING_EVERY_S = 1.0
 PING_TIMEOUT_S = 2.0
-_SERVING = health_pb2.HealthCheckResponse.SERVING
-_NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 
 
-class Health(health.aio.HealthServicer):  # type: ignore[misc]  # the package has no types
+class Health(HealthServicer):  # type: ignore[misc]  # the package has no types
     """Says NOT_SERVING until Redis answers, whenever it does not, and from the beginning of the shutdown on.
+
+    Not the servicer that comes with grpcio-health-checking: its watches outlast a shutdown's grace.
 
     Args:
         services: Full names of the services hosted here.
@@ -28,39 +33,61 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]  # the package ha
     """
 
     def __init__(self, services: Iterable[str], store: AsyncStore) -> None:
-        super().__init__()
-        self._names = ("", *services)
+        self._names = frozenset(("", *services))
         self._store = store
-        self._serving: bool | None = None
-        self._closing = asyncio.Event()
+        self._serving = False
+        self._closed = False
+        self._changed = asyncio.Condition()
 
-    async def Watch(self, request: Any, context: Any) -> None:  # noqa: N802 - the protocol's name
-        """Streams changes; ends with the server, which would otherwise wait for it."""
-        watch = asyncio.ensure_future(super().Watch(request, context))
-        closing = asyncio.ensure_future(self._closing.wait())
-        try:
-            await asyncio.wait((watch, closing), return_when=asyncio.FIRST_COMPLETED)
-            # Lets the last change out first.
-            await asyncio.sleep(0)
-        finally:
-            watch.cancel()
-            closing.cancel()
-            await asyncio.gather(watch, closing, return_exceptions=True)
+    async def Check(self, request: Any, context: Any) -> Any:
+        """Says how it is now."""
+        if request.service not in self._names:
+            status = Status(code=NOT_FOUND, message=f"{request.service[:100]!r} is not hosted here")
+            await context.abort_with_status(rpc_status.to_status(status))
+        return pb.HealthCheckResponse(status=self._status(request.service))
+
+    async def Watch(self, request: Any, _context: Any) -> AsyncIterator[Any]:
+        """Says how it is now and after each change, until the server ends."""
+        told = None
+        while True:
+            status = self._status(request.service)
+            if status != told:
+                yield pb.HealthCheckResponse(status=status)
+                told = status
+                continue
+            if self._closed:
+                return
+            async with self._changed:
+                if not self._closed and self._status(request.service) == told:
+                    await self._changed.wait()
 
     async def close(self) -> None:
-        """Says NOT_SERVING for good."""
-        await self.enter_graceful_shutdown()
-        self._closing.set()
+        """Says NOT_SERVING for good, and ends the watches."""
+        async with self._changed:
+            self._closed = True
+            self._changed.notify_all()
 
-    async def start(self) -> None:
-        """Finds out how things are, before the first caller asks."""
-        await self._set_serving(await self._answers())
+    async def look(self) -> None:
+        """Asks Redis once."""
+        serving = await self._answers()
+        if serving == self._serving:
+            return
+        async with self._changed:
+            self._serving = serving
+            self._changed.notify_all()
+        log.log(logging.INFO if serving else logging.WARNING, "serving" if serving else "Redis is away: not serving")
 
     async def follow_redis(self) -> None:
         """Asks Redis again and again, until cancelled."""
         while True:
-            await self._set_serving(await self._answers())
+            await self.look()
             await asyncio.sleep(PING_EVERY_S)
+
+    def _status(self, service: str) -> int:
+        answer = pb.HealthCheckResponse
+        if service not in self._names:
+            return int(answer.SERVICE_UNKNOWN)
+        return int(answer.SERVING if self._serving and not self._closed else answer.NOT_SERVING)
 
     async def _answers(self) -> bool:
         try:
@@ -69,11 +96,3 @@ class Health(health.aio.HealthServicer):  # type: ignore[misc]  # the package ha
         except AWAY:  # TimeoutError is an OSError
             return False
         return True
-
-    async def _set_serving(self, serving: bool) -> None:
-        if serving == self._serving:
-            return
-        self._serving = serving
-        for name in self._names:
-            await self.set(name, _SERVING if serving else _NOT_SERVING)
-        log.log(logging.INFO if serving else logging.WARNING, "serving" if serving else "Redis is away: not serving")

@@ -77,11 +77,11 @@ class Intake:
         return await self._backend.submission.submit(submittal)
 
     async def _need_workers(self, wanted: Wanted, caller: Caller, types: list[str]) -> None:
-        run = self._backend.store.run
+        store = self._backend.store
         for kind in _kinds_needed(str(wanted.spec.WhichOneof("spec")), types):
-            if not await run(load.live_workers(kind)):
+            if not await store.run(load.live_workers(kind)):
                 # A repeated call joins its job, which has perhaps ended long ago.
-                if wanted.request_id and await run(jobs.is_known(caller.tenant, wanted.request_id)):
+                if wanted.request_id != "" and await store.run(jobs.is_known(caller.tenant, wanted.request_id)):
                     return
                 raise NoWorker(f"no live worker serves {kind} jobs; SubmitJob would wait for one")
 

@@ -80,7 +80,7 @@ class Server:
             raise OSError(f"cannot listen on {listen}") from error
         self.address = listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
         _warn_if_open(self._settings)
-        await self._health.start()
+        await self._health.look()
         self._backend.hub.start()
         await self._grpc.start()
         self._background = [

@@ -1,0 +1,220 @@
+"""What a request may say: each rule of the contract, and the field that its breach names."""
+
+import json
+import struct
+
+import pytest
+from google.protobuf.duration_pb2 import Duration
+
+from triptych.v1 import job_service_pb2 as pb
+from triptych.v1.common_pb2 import InputSource, PageRange, TimeRange
+from triptych.v1.job_pb2 import JobOptions, JobSpec
+from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
+from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, SourceDocument
+from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionSpec
+from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, ImagePart, VisionSpec
+
+PNG = InputSource(content=b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 8, 8))
+WAV = InputSource(content=b"RIFF\0\0\0\0WAVEfmt ")
+USER, ASSISTANT = ChatRole.CHAT_ROLE_USER, ChatRole.CHAT_ROLE_ASSISTANT
+
+
+def speech(source=WAV, **config):
+    return JobSpec(transcription=TranscriptionSpec(input=source, config=TranscriptionConfig(**config)))
+
+
+def ocr(source=PNG, pages=(), **config):
+    return JobSpec(ocr=OcrSpec(input=source, pages=[PageRange(first_page=a, last_page=b) for a, b in pages],
+                               config=OcrConfig(**config)))  # fmt: skip
+
+
+def turn(role=USER, *parts):
+    return ChatMessage(role=role, parts=parts or [ContentPart(text="hi")])
+
+
+def image(**fields):
+    return turn(USER, ContentPart(image=ImagePart(input=PNG, **fields)))
+
+
+def vision(*messages, **config):
+    return JobSpec(vision=VisionSpec(messages=messages or [turn()], config=GenerationConfig(**config)))
+
+
+def document(document_id="", source=PNG, **fields):
+    return SourceDocument(document_id=document_id, input=source, **fields)
+
+
+def reasoning(*documents, question="what?", schema="", **config):
+    return JobSpec(
+        reasoning=ReasoningSpec(
+            documents=documents or [document()], question=question, output_json_schema=schema,
+            config=ReasoningConfig(**config),
+        )
+    )  # fmt: skip
+
+
+def clips(*spans):
+    return [TimeRange(start_ms=a, end_ms=b) for a, b in spans]
+
+
+WRONG_FIELDS = {
+    "spec": [JobSpec()],
+    "spec.ocr.input": [ocr(InputSource())],
+    "spec.ocr.input.blob": [ocr(InputSource(blob="blobs/sha256-XYZ")), ocr(InputSource(blob="../../etc/passwd"))],
+    "spec.ocr.input.display_name": [ocr(InputSource(content=PNG.content, display_name="x" * 256))],
+    "spec.ocr.pages[0].first_page": [ocr(pages=[(0, 1)])],
+    "spec.ocr.pages[0].last_page": [ocr(pages=[(3, 2)])],
+    "spec.ocr.pages[1]": [ocr(pages=[(1, 3), (3, 4)])],
+    "spec.ocr.pages[0]": [ocr(pages=[(3, 4), (1, 0)])],
+    "spec.ocr.config.render_dpi": [ocr(render_dpi=71), ocr(render_dpi=401)],
+    "spec.ocr.config.min_confidence": [ocr(min_confidence=float("nan")), ocr(min_confidence=1.5)],
+    "spec.ocr.config.language_codes": [ocr(language_codes=["en"] * 9)],
+    "spec.ocr.config.language_codes[0]": [ocr(language_codes=["not a language"])],
+    "spec.ocr.config.mode": [ocr(mode=99)],
+    "spec.ocr.config.model": [ocr(model="whisper-base")],
+    "spec.transcription.config.beam_size": [speech(beam_size=0), speech(beam_size=11)],
+    "spec.transcription.config.temperature": [speech(temperature=1.1)],
+    "spec.transcription.config.language_code": [speech(language_code="!")],
+    "spec.transcription.config.initial_prompt": [speech(initial_prompt="x" * 901)],
+    "spec.transcription.config.hotwords": [speech(hotwords=["x"] * 65)],
+    "spec.transcription.config.hotwords[0]": [speech(hotwords=["x" * 65]), speech(hotwords=[" "])],
+    "spec.transcription.config.clips[0].start_ms": [speech(clips=clips((-1, 5)))],
+    "spec.transcription.config.clips[0].end_ms": [speech(clips=clips((5, 5))), speech(clips=clips((0, 0), (7, 8)))],
+    "spec.transcription.config.clips[1].start_ms": [speech(clips=clips((0, 5), (4, 8)))],
+    "spec.vision.messages": [JobSpec(vision=VisionSpec()), vision(*[turn()] * 33)],
+    "spec.vision.messages[0].role": [vision(turn(ASSISTANT)), vision(turn(0))],
+    "spec.vision.messages[0].parts": [vision(ChatMessage(role=USER))],
+    "spec.vision.messages[0].parts[0]": [vision(turn(USER, ContentPart()))],
+    "spec.vision.messages[0].parts[0].image.page_number": [vision(image(page_number=-1))],
+    "spec.vision.messages[0].parts[0].image.crop_box": [
+        vision(image(crop_box=[0, 0, 1])), vision(image(crop_box=[0.5, 0, 0.5, 1])),
+        vision(image(crop_box=[0, 0, 2, 1])),
+    ],
+    "spec.vision.config.max_output_tokens": [vision(max_output_tokens=0)],
+    "spec.vision.config.temperature": [vision(temperature=2.5)],
+    "spec.vision.config.top_p": [vision(top_p=0), vision(top_p=1.1)],
+    "spec.vision.config.stop_sequences": [vision(stop_sequences=["x"] * 9)],
+    "spec.vision.config.stop_sequences[0]": [vision(stop_sequences=[""])],
+    "spec.vision.config.output_json_schema": [vision(output_json_schema=json.dumps({"x": "y" * 33000}))],
+    "spec.reasoning.documents": [JobSpec(reasoning=ReasoningSpec(question="?")), reasoning(*[document()] * 33)],
+    "spec.reasoning.documents[0].document_id": [reasoning(document("no spaces")), reasoning(document("x" * 65))],
+    "spec.reasoning.documents[1].document_id": [
+        reasoning(document("a"), document("a")), reasoning(document("d2"), document()),
+    ],
+    "spec.reasoning.documents[0].pages": [reasoning(document(source=WAV, pages=[PageRange(first_page=1)]))],
+    "spec.reasoning.documents[0].clips": [reasoning(document(clips=clips((0, 5))))],
+    "spec.reasoning.question": [reasoning(question=" "), reasoning(question="x" * 8001)],
+    "spec.reasoning.config.generation.output_json_schema": [
+        reasoning(generation=GenerationConfig(output_json_schema="{}")),
+    ],
+    "spec.reasoning.config.max_evidence_count": [reasoning(max_evidence_count=0), reasoning(max_evidence_count=51)],
+    "spec.reasoning.config.ocr.render_dpi": [reasoning(ocr=OcrConfig(render_dpi=1))],
+    "spec.reasoning.config.transcription.beam_size": [reasoning(transcription=TranscriptionConfig(beam_size=99))],
+    "spec.reasoning.config.strategy": [reasoning(strategy=77)],
+    "spec.reasoning.config.generation.model": [reasoning(generation=GenerationConfig(model="pp-ocrv6-small"))],
+}  # fmt: skip
+
+
+@pytest.fixture
+def check(client):
+    def check(spec, **fields):
+        return client.jobs.SubmitJob(pb.SubmitJobRequest(spec=spec, validate_only=True, **fields))
+
+    return check
+
+
+@pytest.mark.parametrize("field", WRONG_FIELDS)
+async def test_a_wrong_field_is_named(check, fails, field):
+    for spec in WRONG_FIELDS[field]:
+        failed = await fails(check(spec))
+        assert (failed.code, failed.reason, failed.error.metadata["field"]) == (
+            "INVALID_ARGUMENT", "FIELD_INVALID", field,
+        )  # fmt: skip
+        assert failed.status.details[1].type_url.endswith("google.rpc.BadRequest")
+
+
+async def test_the_limits_themselves_are_allowed(check):
+    for spec in (
+        ocr(pages=[(4, 0), (1, 3)], render_dpi=72, min_confidence=1, language_codes=["en", "zh-Hans"] * 4),
+        ocr(model="pp-ocrv6-small"),
+        speech(beam_size=10, temperature=1, initial_prompt="é" * 900, hotwords=["x" * 64] * 64,
+               clips=clips((0, 5), (5, 8), (9, 0))),
+        vision(turn(ChatRole.CHAT_ROLE_SYSTEM), turn(), turn(ASSISTANT), image(crop_box=[0, 0, 1, 1], page_number=2)),
+        vision(temperature=2, top_p=1, seed=-1, stop_sequences=["x"] * 8, output_json_schema='{"type": "object"}'),
+        reasoning(document("A.b_c-1"), document(), document(source=WAV, clips=clips((0, 0))), question="x" * 8000,
+                  schema='{"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}', max_evidence_count=50),
+    ):  # fmt: skip
+        await check(spec)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        (JobOptions(result_ttl=Duration(seconds=59)), "options.result_ttl"),
+        (JobOptions(result_ttl=Duration(seconds=31 * 86400)), "options.result_ttl"),
+        (JobOptions(queue_timeout=Duration()), "options.queue_timeout"),
+        (JobOptions(execution_timeout=Duration(seconds=-1)), "options.execution_timeout"),
+        (JobOptions(labels={f"k{i}": "" for i in range(17)}), "options.labels"),
+        (JobOptions(labels={"Key": ""}), "options.labels"),
+        (JobOptions(labels={"key": "x" * 64}), "options.labels['key']"),
+        (JobOptions(priority=9), "options.priority"),
+        (JobOptions(disconnect_policy=9), "options.disconnect_policy"),
+    ],
+)
+async def test_a_wrong_option_is_named(check, fails, options, field):
+    failed = await fails(check(ocr(), options=options))
+    assert (failed.reason, failed.error.metadata["field"]) == ("FIELD_INVALID", field)
+
+
+async def test_a_request_id_has_the_characters_of_a_uuid(check, fails):
+    for request_id in ("with blanks", "x" * 65, "../.."):
+        assert (await fails(check(ocr(), request_id=request_id))).error.metadata["field"] == "request_id"
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        "{", "[]", '"x"', '{"type": 5}', '{"type": "wat"}', '{"minimum": "low"}', '{"pattern": "("}',
+        '{"$ref": "https://example.com/schema.json"}', '{"properties": {"a": {"$ref": "file:///etc/passwd"}}}',
+        "[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000,
+    ],
+)  # fmt: skip
+async def test_what_is_no_schema_is_refused(check, fails, schema):
+    failed = await fails(check(vision(output_json_schema=schema)))
+    assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "SCHEMA_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("spec", "code", "reason"),
+    [
+        (ocr(InputSource(content=b"")), "INVALID_ARGUMENT", "MEDIA_CORRUPT"),
+        (ocr(InputSource(content=b"nothing but words")), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (ocr(WAV), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (speech(PNG), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (vision(turn(USER, ContentPart(image=ImagePart(input=WAV)))), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (
+            ocr(InputSource(content=PNG.content, media_type="image/jpeg")), "INVALID_ARGUMENT", "MEDIA_TYPE_MISMATCH",
+        ),
+        (ocr(InputSource(uri="file:///etc/passwd")), "PERMISSION_DENIED", "URI_NOT_ALLOWED"),
+        (ocr(InputSource(content=b"x" * (2**20 + 1))), "INVALID_ARGUMENT", "INPUT_TOO_LARGE"),
+        (ocr(pages=[(1, 2001)]), "INVALID_ARGUMENT", "INPUT_TOO_LARGE"),
+        (ocr(InputSource(blob=f"blobs/sha256-{'0' * 64}")), "NOT_FOUND", "BLOB_NOT_FOUND"),
+        (ocr(model="no-such-model"), "NOT_FOUND", "MODEL_NOT_FOUND"),
+        (
+            reasoning(generation=GenerationConfig(model="no-such-model")), "NOT_FOUND", "MODEL_NOT_FOUND",
+        ),
+        (reasoning(document(source=InputSource(content=b"words"))), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+    ],
+)  # fmt: skip
+async def test_inputs_and_models_that_cannot_work_are_refused_at_once(check, fails, spec, code, reason):
+    failed = await fails(check(spec))
+    assert (failed.code, failed.reason) == (code, reason)
+
+
+async def test_an_image_that_claims_too_many_pixels_is_refused(check, fails, samples):
+    failed = await fails(check(ocr(InputSource(content=samples.huge_png))))
+    assert (failed.reason, failed.error.metadata["value"]) == ("INPUT_TOO_LARGE", "3.6e+09")
+
+
+async def test_a_stated_type_may_be_an_alias(check, samples):
+    await check(speech(InputSource(content=samples.wav, media_type="audio/x-wav")))
