@@ -43,14 +43,32 @@ def _transformers(entry: ModelEntry, catalog: Catalog, settings: Settings) -> An
     return TransformersEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
 
 
+def _text(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    from triptych.workers.engines.reader import ReaderEngine
+
+    ref = catalog.ref(entry.name, f"transformers/{importlib.metadata.version('transformers')}")
+    return ReaderEngine(catalog.folder(entry.name), ref, None, device=settings.device, threads=threads(settings))
+
+
 def _reader(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
-    raise NotImplementedError
+    from triptych.workers.engines.reader import ReaderEngine
+
+    engines = "+".join(f"{name}/{importlib.metadata.version(name)}" for name in ("paddleocr", "transformers"))
+    ocr_name, language_model = entry.uses
+    return ReaderEngine(
+        catalog.folder(language_model),
+        catalog.ref(entry.name, f"reader({engines})"),
+        build(ocr_name, catalog, settings),
+        device=settings.device,
+        threads=threads(settings),
+    )
 
 
 _BUILDERS: dict[str, Callable[[ModelEntry, Catalog, Settings], AnyEngine]] = {
     "whisper": _whisper,
     "paddle_ocr": _paddle_ocr,
     "transformers": _transformers,
+    "text": _text,
     "reader": _reader,
 }
 

@@ -1,0 +1,152 @@
+"""Continues a conversation over images: loads them, has the answer generated, and tells it as it grows."""
+
+from __future__ import annotations
+
+import queue
+import time
+from typing import Protocol
+
+from triptych.core.errors import FeatureDisabled, FieldInvalid, RangeOutsideSource
+from triptych.v1.job_pb2 import JobEvent, ProgressUnit, TextDelta
+from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionResult, VisionSpec
+from triptych.workers.attempt import Attempt
+from triptych.workers.engines.generation import Part, Pixels, Prompt
+from triptych.workers.media.pages import open_pages
+from triptych.workers.station import Station
+
+DEFAULT_MAX_OUTPUT_TOKENS = 1024
+MAX_TURNS = 32
+RENDER_DPI = 200
+# Text is told in pieces of this age, not token by token.
+TELL_EVERY_S = 0.1
+_ROLES = {
+    ChatRole.CHAT_ROLE_SYSTEM: "system",
+    ChatRole.CHAT_ROLE_USER: "user",
+    ChatRole.CHAT_ROLE_ASSISTANT: "assistant",
+}
+
+
+class Stations(Protocol):
+    """Where a model's station is had."""
+
+    def get(self, name: str = "", /) -> Station[Prompt, VisionResult]:
+        """Gives the station of a model; empty: the default one."""
+
+
+def run(
+    attempt: Attempt, spec: VisionSpec, stations: Stations, *, max_page_count: int, max_page_pixels: int
+) -> VisionResult:
+    """Generates the next turn.
+
+    Args:
+        attempt: Of the job.
+        spec: The conversation and how to continue it.
+        stations: Where the engine is.
+        max_page_count: Most pages of an image file.
+        max_page_pixels: Most pixels of one image.
+
+    Raises:
+        FieldInvalid, FeatureDisabled: The conversation or its options.
+        RangeOutsideSource, MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted, InputTooLarge: An image.
+        TriptychError: What stopped the attempt.
+    """
+    _check(spec)
+    station = stations.get(spec.config.model)
+    attempt.progress("decode")
+    loader = _Loader(attempt, max_page_count=max_page_count, max_page_pixels=max_page_pixels)
+    turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)
+    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    future = attempt.submit(station, _prompt(attempt, turns, spec.config, told))
+    # The engine's thread only puts text into a queue: telling it costs a round trip, and that is ours.
+    future.add_done_callback(lambda _: told.put(None))
+    _tell(attempt, told)
+    return attempt.result(future).value
+
+
+def _prompt(
+    attempt: Attempt,
+    turns: tuple[tuple[str, tuple[Part, ...]], ...],
+    config: GenerationConfig,
+    told: queue.SimpleQueue[str | None],
+) -> Prompt:
+    return Prompt(
+        turns=turns,
+        max_output_tokens=config.max_output_tokens
+        if config.HasField("max_output_tokens")
+        else DEFAULT_MAX_OUTPUT_TOKENS,
+        temperature=config.temperature,
+        top_p=config.top_p if config.HasField("top_p") else 1.0,
+        seed=config.seed if config.HasField("seed") else None,
+        stop_sequences=tuple(config.stop_sequences),
+        stopped=attempt.stopped,
+        on_text=told.put,
+    )
+
+
+def _tell(attempt: Attempt, told: queue.SimpleQueue[str | None]) -> None:
+    """Tells text as it comes, several tokens at a time, until the item has ended."""
+    attempt.progress("generate", unit=ProgressUnit.PROGRESS_UNIT_TOKEN)
+    held, last, ended = "", time.monotonic(), False
+    while not ended:
+        try:
+            piece = told.get(timeout=TELL_EVERY_S)
+            ended, held = piece is None, held + (piece or "")
+        except queue.Empty:
+            attempt.check()
+        if held and (ended or time.monotonic() - last >= TELL_EVERY_S):
+            attempt.emit(JobEvent(text_delta=TextDelta(text=held)))
+            held, last = "", time.monotonic()
+
+
+class _Loader:
+    """Turns the parts of messages into text and pixels."""
+
+    def __init__(self, attempt: Attempt, *, max_page_count: int, max_page_pixels: int) -> None:
+        self._attempt = attempt
+        self._max_page_count = max_page_count
+        self._max_page_pixels = max_page_pixels
+
+    def parts(self, message: ChatMessage) -> tuple[Part, ...]:
+        """Gives a turn's text and images."""
+        return tuple(part.text if part.HasField("text") else self._pixels(part.image) for part in message.parts)
+
+    def _pixels(self, image: ImagePart) -> Pixels:
+        with open_pages(
+            self._attempt.read(image.input),
+            media_type=image.input.media_type,
+            display_name=image.input.display_name,
+            max_page_pixels=self._max_page_pixels,
+            max_page_count=self._max_page_count,
+        ) as document:
+            number = image.page_number or 1
+            if number > document.page_count:
+                raise RangeOutsideSource(f"page {number} of a document of {document.page_count}")
+            pixels, _dpi = document.draw(number, dpi=RENDER_DPI, check=self._attempt.check)
+        return _cropped(pixels, list(image.crop_box)) if image.crop_box else pixels
+
+
+def _cropped(pixels: Pixels, box: list[float]) -> Pixels:
+    height, width = pixels.shape[:2]
+    x_min, y_min, x_max, y_max = box
+    cut = pixels[int(y_min * height) : int(y_max * height), int(x_min * width) : int(x_max * width)]
+    if not cut.size:
+        raise FieldInvalid("crop_box", "holds no pixel")
+    return cut
+
+
+def _check(spec: VisionSpec) -> None:
+    if not spec.messages or spec.messages[-1].role != ChatRole.CHAT_ROLE_USER:
+        raise FieldInvalid("messages", "the last turn must be the user's")
+    if len(spec.messages) > MAX_TURNS:
+        raise FieldInvalid("messages", f"at most {MAX_TURNS} turns")
+    for index, message in enumerate(spec.messages):
+        if message.role not in _ROLES:
+            raise FieldInvalid(f"messages[{index}].role", "must be system, user or assistant")
+        for part in message.parts:
+            box = part.image.crop_box
+            if box and not (len(box) == 4 and 0 <= box[0] < box[2] <= 1 and 0 <= box[1] < box[3] <= 1):
+                raise FieldInvalid(
+                    f"messages[{index}].crop_box", "needs 0 <= min < max <= 1, as x_min, y_min, x_max, y_max"
+                )
+    if spec.config.output_json_schema:
+        raise FeatureDisabled("output_json_schema is not offered yet: ask for text")
