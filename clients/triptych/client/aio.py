@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from triptych.client import blobs, jobs, system
 from triptych.client.calls import Calls
-from triptych.client.channel import DEFAULT_TARGET, MIB, address_of, channel_options, credentials_metadata
+from triptych.client.channel import DEFAULT_TARGET, MIB, credentials_metadata, open_channel
 from triptych.client.failures import error_of
 from triptych.client.inputs import Source
 from triptych.client.steps import Call, Flow, Pause, Step, Work
@@ -48,13 +48,9 @@ class AsyncClient:
         self.target = target
         self._calls = Calls(max_inline_bytes)
         self._metadata = credentials_metadata(api_key)
-        address, tls = address_of(target)
-        options = channel_options(target)
-        if tls:
-            self._channel = grpc.aio.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
-        else:
-            self._channel = grpc.aio.insecure_channel(address, options=options)
+        self._channel = open_channel(grpc.aio, target)
         self._stubs = stubs_on(self._channel)
+        self._sending_channel: Any = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -67,6 +63,8 @@ class AsyncClient:
     async def close(self) -> None:
         """Closes the connection; calls that still run end with CANCELLED."""
         await self._channel.close()
+        if self._sending_channel is not None:
+            await asyncio.to_thread(self._sending_channel.close)
 
     # Run a job and wait for its result.
 
@@ -250,17 +248,30 @@ class AsyncClient:
         method = getattr(self._stubs[step.service], step.method)
         try:
             if isinstance(step, Call):
-                request = step.request if isinstance(step.request, Message) else _off_loop(step.request)
-                return await method(request, timeout=step.timeout_s, metadata=self._metadata)
+                if not isinstance(step.request, Message):
+                    return await self._send(step)
+                return await method(step.request, timeout=step.timeout_s, metadata=self._metadata)
             async for message in method(step.request, timeout=step.timeout_s, metadata=self._metadata):
                 step.sink(message)
             return None
         except grpc.RpcError as error:
             raise error_of(error, self.target) from error
 
+    async def _send(self, step: Call) -> Any:
+        """Streams requests over a channel of blocking gRPC, whose future is awaited.
 
-async def _off_loop(messages: Iterable[Message]) -> AsyncIterator[Message]:
-    """Yields messages that are read from a file, without blocking the event loop."""
-    iterator = iter(messages)
-    while (message := await asyncio.to_thread(next, iterator, None)) is not None:
-        yield message
+        grpc.aio (1.85.1) loses the server's answer if it comes while we still send: INTERNAL, "Internal error from
+        Core". That is the usual case here: known bytes are answered at once.
+        """
+        if self._sending_channel is None:
+            self._sending_channel = open_channel(grpc, self.target)
+        loop = asyncio.get_running_loop()
+        done = asyncio.Event()
+        method = getattr(stubs_on(self._sending_channel)[step.service], step.method)
+        sending = method.future(step.request, timeout=step.timeout_s, metadata=self._metadata)
+        sending.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
+        try:
+            await done.wait()
+        finally:
+            sending.cancel()  # without effect once it is done
+        return sending.result()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import grpc
+
 MIB = 1024 * 1024
 DEFAULT_TARGET = "127.0.0.1:50051"
 
@@ -61,6 +63,15 @@ def channel_options(target: str, max_message_bytes: int = 4 * MIB) -> list[tuple
         # A company proxy cannot reach this machine's loopback.
         options.append(("grpc.enable_http_proxy", 0))
     return options
+
+
+def open_channel(flavour: Any, target: str) -> Any:
+    """Gives a channel of `grpc` or of `grpc.aio`; it connects when it is first used."""
+    address, tls = address_of(target)
+    options = channel_options(target)
+    if tls:
+        return flavour.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
+    return flavour.insecure_channel(address, options=options)
 
 
 def credentials_metadata(api_key: str) -> tuple[tuple[str, str], ...]:

@@ -14,7 +14,7 @@ import grpc
 
 from triptych.client import blobs, jobs, system
 from triptych.client.calls import Calls
-from triptych.client.channel import DEFAULT_TARGET, MIB, address_of, channel_options, credentials_metadata
+from triptych.client.channel import DEFAULT_TARGET, MIB, credentials_metadata, open_channel
 from triptych.client.failures import error_of
 from triptych.client.inputs import Source
 from triptych.client.steps import Call, Flow, Pause, Step, Work
@@ -48,12 +48,7 @@ class Client:
         self.target = target
         self._calls = Calls(max_inline_bytes)
         self._metadata = credentials_metadata(api_key)
-        address, tls = address_of(target)
-        options = channel_options(target)
-        if tls:
-            self._channel = grpc.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
-        else:
-            self._channel = grpc.insecure_channel(address, options=options)
+        self._channel = open_channel(grpc, target)
         self._stubs = stubs_on(self._channel)
 
     def __enter__(self) -> Self:
