@@ -57,7 +57,8 @@ def _media_type(source: InputSource, field: str, tenant: str, kind: str, blobs: 
     found = checked_type(head, source.media_type, source.display_name)
     types, words = _READABLE[kind]
     if found not in types:
-        raise MediaTypeUnsupported(f"{field}: is {found}, but this job reads {words}")
+        what = f"'{source.display_name}'" if source.display_name else field
+        raise MediaTypeUnsupported(f"{what} is {found}, but this job reads {words}")
     check_pixels(head, settings.max_page_pixels)
     return found
 
