@@ -71,6 +71,7 @@ def test_a_word_divided_at_a_line_end_is_found() -> None:
     [
         ("sunny-side-up", "Sunny - side-up"),
         ("l’été", "L'ÉTÉ"),
+        ("l’e\u0301te\u0301", "L'ÉTÉ"),
         ("avery.smith@contoso.com", "Avery.Smith@Contoso.com"),
         ("+44 (0) 20 6789 2345", "Fax: +44(0)2067892345"),
         ("上海市", "在上 海市长宁区"),
@@ -120,6 +121,8 @@ def test_differences_of_recognition_and_spelling_are_fuzzy(answer: str, text: st
         ("Alice paid Bob money", "Bob paid Alice money"),
         ("Contoso Ltd", "Fabrikam Inc"),
         ("yes", "yes, that is it"),
+        ("cafe", "café"),
+        ("가", "각"),
     ],
 )
 def test_another_value_is_not_found(answer: str, text: str) -> None:

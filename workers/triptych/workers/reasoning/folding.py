@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 _VARIANTS = {ord(char): "-" for char in "‐‑‒–—−⸗"} | {ord(char): "'" for char in '’‘‚´`“”„«»"'}
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_HANGUL = re.compile(r"[\uac00-\ud7a3]")
 _NO_BLANKS = re.compile(r"[\u0e00-\u0e7f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
 
 
@@ -26,11 +27,12 @@ class Folded:
         self.source = source
         skip = _hyphens_at_line_ends(source) if join_hyphenated else frozenset()
         for index, char in enumerate(source):
-            if index in skip or _INVISIBLE.match(char):
+            if index in skip:
                 continue
+            folded = fold(char)
             # A blank between digits stays: "1 23" is not "12 3".
-            keep = not join_digits and _between_digits(source, index)
-            folded = " " if keep else "".join(_fold(char).split())
+            if not (folded or join_digits) and _between_digits(source, index):
+                folded = " "
             signs += folded
             self.origin += [index] * len(folded)
         self.text = "".join(signs)
@@ -62,8 +64,18 @@ class Text:
         return Folded(self.source, join_digits=True)
 
 
-def _fold(char: str) -> str:
-    return unicodedata.normalize("NFKC", char.translate(_VARIANTS)).casefold().translate(_VARIANTS)
+@lru_cache(maxsize=65536)
+def fold(char: str) -> str:
+    """Gives what a sign is compared by; nothing for white space and what cannot be seen.
+
+    Decomposed, so that it does not matter whether an accent is a sign of its own; Hangul is not, because a syllable
+    would then begin like another one.
+    """
+    if char.isspace() or _INVISIBLE.match(char):
+        return ""
+    if not _HANGUL.match(char):
+        char = unicodedata.normalize("NFKD", char.translate(_VARIANTS))
+    return "".join(char.casefold().translate(_VARIANTS).split())
 
 
 def _between_digits(text: str, index: int) -> bool:

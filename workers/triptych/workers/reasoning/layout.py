@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -54,17 +55,19 @@ def rows(reading: Reading) -> list[Row]:
     boxes = [box_of(quad) for quad in reading.quads]
     if _has_columns(texts, boxes):
         return [_row([index], texts, boxes) for index in range(len(texts))]
+    near = _near(boxes)
     found: list[Row] = []
-    left_over = list(range(len(texts)))
-    while left_over:
-        # A neighbour of the first line's neighbour may have drifted off a tilted row: compare with the latest.
-        members = [left_over.pop(0)]
-        for index in sorted(left_over, key=lambda i: boxes[i].left):
-            if any(boxes[member].beside(boxes[index]) for member in members[-1:] + members[:1]) and not any(
-                _overlap(boxes[member], boxes[index]) for member in members
-            ):
+    placed: set[int] = set()
+    for first in range(len(texts)):
+        if first in placed:
+            continue
+        members = [first]
+        for index in sorted(near[first], key=lambda i: boxes[i].left):
+            # The end of a tilted row is no longer level with its beginning: compare with the latest too.
+            level = boxes[first].beside(boxes[index]) or boxes[members[-1]].beside(boxes[index])
+            if index not in placed and level and not any(_overlap(boxes[member], boxes[index]) for member in members):
                 members.append(index)
-        left_over = [index for index in left_over if index not in members]
+        placed.update(members)
         found.append(_row(members, texts, boxes))
     return found
 
@@ -79,10 +82,26 @@ def _overlap(one: Box, other: Box) -> bool:
     return width > 0.3 * min(one.right - one.left, other.right - other.left)
 
 
+def _near(boxes: Sequence[Box]) -> list[list[int]]:
+    """Gives, for every line, the others at most a few line heights above or below: all that its row may hold."""
+    order = sorted(range(len(boxes)), key=lambda index: boxes[index].top)
+    tops = [boxes[index].top for index in order]
+    near = []
+    for own, box in enumerate(boxes):
+        reach = 3 * (box.bottom - box.top)
+        window = order[bisect_left(tops, box.top - reach) : bisect_right(tops, box.bottom + reach)]
+        near.append([index for index in window if index != own])
+    return near
+
+
 def _has_columns(texts: Sequence[str], boxes: Sequence[Box]) -> bool:
     """Whether the page is set in columns of running text: then the engine's order stands."""
-    running = [index for index, text in enumerate(texts) if len(text) >= RUNNING_TEXT_CHARS]
-    paired = {index for index in running for other in running if index != other and boxes[index].beside(boxes[other])}
+    running = [len(text) >= RUNNING_TEXT_CHARS for text in texts]
+    paired = [
+        index
+        for index, near in enumerate(_near(boxes))
+        if running[index] and any(running[other] and boxes[index].beside(boxes[other]) for other in near)
+    ]
     return len(paired) >= 6 and len(paired) >= 0.3 * len(texts)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -53,7 +54,8 @@ def _find(wanted: str, text: Folded) -> Iterator[Span]:
     found = text.text.find(wanted) if wanted else -1
     while found >= 0:
         start, end = text.source_span(found, found + len(wanted))
-        if not (cuts_word(text.source, start) or cuts_word(text.source, end)):
+        accent = any(unicodedata.combining(char) for char in text.text[found + len(wanted) : found + len(wanted) + 1])
+        if not (accent or cuts_word(text.source, start) or cuts_word(text.source, end)):
             yield Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_EXACT)
         found = text.text.find(wanted, found + 1)
 
