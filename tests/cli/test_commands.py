@@ -156,10 +156,14 @@ async def test_ctrl_c_cancels_the_job(server: StandIn, files: list[str]) -> None
     server.jobs.hang = True
     command = (sys.executable, "-m", "triptych.cli", "transcribe", files[1], "--target", server.target)
     process = await asyncio.create_subprocess_exec(*command, stderr=subprocess.PIPE)
-    async with asyncio.timeout(20):
-        await server.jobs.watched.wait()
-        process.send_signal(signal.SIGINT)
-        _, said = await process.communicate()
+    try:
+        async with asyncio.timeout(30):
+            await server.jobs.watched.wait()
+            process.send_signal(signal.SIGINT)
+            _, said = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
     assert process.returncode == 130
     assert server.jobs.cancelled == ["jobs/1"]
     assert b"cancelled jobs/1" in said

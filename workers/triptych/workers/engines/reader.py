@@ -22,7 +22,7 @@ from triptych.workers.engines.paddle_ocr import PageImage
 # What a page image may become, for the estimate of a batch's cost.
 PAGE_TOKENS = 800
 CHARACTERS_PER_TOKEN = 3.5
-# Longest prompt of this engine in tokens: beyond it attention on a CPU takes minutes. Page text is cut, never questions.
+# Longest prompt of this engine in tokens: beyond it a CPU takes minutes. Page text is cut, never questions.
 MAX_PROMPT_TOKENS = 8192
 
 
@@ -76,12 +76,11 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         outcomes: list[VisionResult | Exception | None] = [None] * len(items)
         ready: list[tuple[int, str]] = []
         for index, item in enumerate(self._read(items)):
-            try:
-                if isinstance(item, Exception):
-                    raise item
-                ready.append((index, self._written(item)))
-            except Exception as error:  # noqa: BLE001 - an item's failure is a value
-                outcomes[index] = error
+            written = item if isinstance(item, Exception) else self._written(item)
+            if isinstance(written, Exception):
+                outcomes[index] = written
+            else:
+                ready.append((index, written))
         if ready:
             inputs = self._tokenizer([text for _, text in ready], return_tensors="pt", padding=True).to(self._device)
             prompts = [items[index] for index, _ in ready]
@@ -104,7 +103,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         pages = iter(self._ocr.run_batch(images) if self._ocr and images else ())
         return [_with_text(item, pages) for item in items]
 
-    def _written(self, item: Prompt) -> str:
+    def _written(self, item: Prompt) -> str | Exception:
         """The conversation as the model was trained to see it, cut where its pages are too long."""
         limit = MAX_PROMPT_TOKENS - item.max_output_tokens
         turns = item.turns
@@ -115,7 +114,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
             if length <= limit:
                 return text
             turns = _shortened(turns, limit / length)
-        raise InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
+        return InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
 
 
 def device_of(device: str) -> str:

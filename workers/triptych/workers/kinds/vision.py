@@ -47,7 +47,8 @@ def run(
 
     Raises:
         FieldInvalid, FeatureDisabled: The conversation or its options.
-        RangeOutsideSource, MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted, InputTooLarge: An image.
+        RangeOutsideSource, MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted: An image.
+        InputTooLarge: An image's claimed size.
         TriptychError: What stopped the attempt.
     """
     _check(spec)
