@@ -198,6 +198,14 @@ def test_jobs_are_listed_newest_first_in_pages(store):
     assert first.records[0].labels["n"] in "01234"
 
 
+def test_an_expired_job_leaves_the_list(store):
+    job_id = create(store)
+    store.redis.delete(f"triptych:job:{job_id}")
+    assert store.run(jobs.list_page("acme", offset=0, limit=3)).looked_at == 1
+    sweep(store)
+    assert store.run(jobs.list_page("acme", offset=0, limit=3)).looked_at == 0
+
+
 def test_ids_sort_by_time():
     ids = [new_job_id() for _ in range(3)]
     assert len(set(ids)) == 3

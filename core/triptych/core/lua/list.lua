@@ -1,5 +1,5 @@
 -- One page of a tenant's jobs, newest first. ARGV: prefix, tenant, max_create_ms, min_create_ms, offset, limit,
--- field, ... to give. Gives {number of ids looked at, id, {values}, ...}; ids whose job expired are forgotten.
+-- field, ... to give. Gives {number of ids looked at, id, {values}, ...}; expired ones are left out.
 local prefix, tenant = ARGV[1], ARGV[2]
 local index = prefix .. 'jobs:' .. tenant
 local ids = redis.call('ZRANGE', index, '(' .. ARGV[3], ARGV[4], 'BYSCORE', 'REV', 'LIMIT', ARGV[5], ARGV[6])

@@ -47,4 +47,11 @@ for i = 8, #ARGV, 2 do
     end
   end
 end
+-- The index of a tenant's jobs forgets those that have expired.
+for _, tenant in ipairs(redis.call('SMEMBERS', prefix .. 'tenants')) do
+  local index = prefix .. 'jobs:' .. tenant
+  for _, id in ipairs(redis.call('ZRANGE', index, 0, 19)) do
+    if redis.call('EXISTS', prefix .. 'job:' .. id) == 0 then redis.call('ZREM', index, id) end
+  end
+end
 return publish
