@@ -157,6 +157,12 @@ def test_a_page_longer_than_sixteen_bits_is_read(engine):
     assert all(0 <= value <= 1 for line in page.lines for value in line.polygon)
 
 
+def test_a_page_costs_the_pixels_that_are_looked_at(models_dir):
+    engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef())
+    pages = [np.zeros((height, width, 3), np.uint8) for height, width in ((100, 200), (2560, 1000), (10_240, 4_000))]
+    assert [engine.cost(PageImage(pixels=page)) for page in pages] == [20_000, 2_560_000, 2_560_000]
+
+
 @pytest.mark.weights
 def test_out_of_memory_reaches_the_batcher_as_such(models_dir):
     engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef())

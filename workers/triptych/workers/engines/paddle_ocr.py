@@ -116,8 +116,10 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         self.run_batch([PageImage(pixels=page)])
 
     def cost(self, item: PageImage) -> float:
-        """Pixels."""
-        return float(item.pixels.shape[0] * item.pixels.shape[1])
+        """Pixels that detection looks at: a huge page takes no longer than one of MAX_DETECTION_SIDE_PX."""
+        height, width, _ = item.pixels.shape
+        scale = min(1.0, MAX_DETECTION_SIDE_PX / max(height, width))
+        return float(height * width) * scale**2
 
     def run_batch(self, items: Sequence[PageImage]) -> list[OcrPage | Exception]:
         """Reads the pages; see `Engine.run_batch`. `page_number` stays 0: an engine knows no document.
