@@ -235,3 +235,14 @@ async def test_every_command_explains_itself(triptych: Triptych) -> None:
         result: Any = await triptych(name, "--help")
         assert result.exit_code == 0
         assert "Usage" in result.stdout
+
+
+async def test_the_client_commands_need_no_extras(server: StandIn, files: list[str]) -> None:
+    extras = ("celery", "redis", "numpy", "PIL", "pypdfium2", "av", "torch", "uvloop", "grpc_health", "jsonschema")
+    script = (
+        f"import sys\nsys.modules.update(dict.fromkeys({extras!r}))\nfrom triptych.cli.__main__ import main\nmain()\n"
+    )
+    command = (sys.executable, "-c", script, "transcribe", files[1], "--text", "--target", server.target)
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert said == b"hello\n"

@@ -21,6 +21,7 @@ from triptych.cli.printing import as_dict, echo_json
 from triptych.cli.run import quiet
 
 if TYPE_CHECKING:
+    from triptych.core.settings import Settings
     from triptych.v1.reasoning_pb2 import ReasoningResult
 
 
@@ -85,7 +86,10 @@ def demo(
     folder = resources.files("triptych.cli") / "demo_data"
     tasks = load_tasks((folder / "demo.json").read_text(encoding="utf-8"))
     require([Path(task.file) for task in tasks])
-    with _services(context, target, state_dir, out) as address, Client(address, api_key=api_key) as client:
+    settings = load_settings(state_dir)
+    # A stack that we start asks for a key if the operator's settings say so; any of its keys will do.
+    key = api_key or settings.api_key or next(iter(settings.api_keys), "")
+    with _services(context, target, settings, out) as address, Client(address, api_key=key) as client:
         for task in tasks:
             with resources.as_file(folder / task.file) as file:
                 files = (file,)
@@ -116,9 +120,8 @@ def demo(
 
 
 @contextmanager
-def _services(context: click.Context, target: str, state_dir: Path | None, out: Path) -> Iterator[str]:
+def _services(context: click.Context, target: str, settings: Settings, out: Path) -> Iterator[str]:
     """Gives an address where services answer, for which a private stack may be started."""
-    settings = load_settings(state_dir)
     address = find_services(target, settings)
     if address.found_by in ("option", "setting") or _answers(address.target):
         yield address.target

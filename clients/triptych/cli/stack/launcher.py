@@ -74,8 +74,9 @@ def _check_start(plan: Plan, spawned_pid: int, seen: StackRecord | None) -> None
             return
     elif holder(plan.state_dir):
         return
-    record = StackRecord.read(plan.state_dir) or seen
-    if record is not None and record.state == "failed":
+    record = StackRecord.read(plan.state_dir)
+    ours = spawned_pid or (seen.supervisor_pid if seen else 0)
+    if record is not None and record.state == "failed" and record.supervisor_pid == ours:
         raise PreconditionFailed(record.reason, metadata={"hint": f"the logs are in {plan.state_dir / 'logs'}"})
     if exit_code == LOCKED_EXIT_CODE:
         raise PreconditionFailed(f"another stack runs in {plan.state_dir}", metadata={"hint": "triptych status"})
