@@ -119,7 +119,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         """Pixels that detection looks at: a huge page takes no longer than one of MAX_DETECTION_SIDE_PX."""
         height, width, _ = item.pixels.shape
         scale = min(1.0, MAX_DETECTION_SIDE_PX / max(height, width))
-        return float(height * width) * scale * scale
+        return float(height * width * scale**2)
 
     def run_batch(self, items: Sequence[PageImage]) -> list[OcrPage | Exception]:
         """Reads the pages; see `Engine.run_batch`. `page_number` stays 0: an engine knows no document.
