@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import os
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import TypeVar
 
 import grpc
 
 from triptych.client import blobs, jobs, system
+from triptych.client.blocking_runner import BlockingRunner
 from triptych.client.calls import Calls
-from triptych.client.channel import DEFAULT_TARGET, MIB, credentials_metadata, open_channel
+from triptych.client.channel import DEFAULT_TARGET, MIB
 from triptych.client.failures import error_of
 from triptych.client.inputs import Source
-from triptych.client.steps import Call, Flow, Pause, Step, Work
-from triptych.client.stubs import stubs_on
 from triptych.client.typed import Terms
 from triptych.client.watching import Watching
 from triptych.core.errors import TriptychError
@@ -35,7 +32,7 @@ from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
 ResultT = TypeVar("ResultT")
 
 
-class Client:
+class Client(BlockingRunner):
     """Calls the services; every error is one of `triptych.core.errors`.
 
     Args:
@@ -45,27 +42,8 @@ class Client:
     """
 
     def __init__(self, target: str = DEFAULT_TARGET, *, api_key: str = "", max_inline_bytes: int = MIB) -> None:
-        self.target = target
+        super().__init__(target, api_key)
         self._calls = Calls(max_inline_bytes)
-        self._metadata = credentials_metadata(api_key)
-        self._channel = open_channel(grpc, target)
-        self._stubs = stubs_on(self._channel)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            # An interrupt in the middle of gRPC's own code can leave a call that nobody ends; close would wait for it.
-            threading.Thread(target=self.close, daemon=True).start()
-        else:
-            self.close()
-
-    def close(self) -> None:
-        """Closes the connection; calls that still run end with CANCELLED."""
-        self._channel.close()
 
     # Run a job and wait for its result.
 
@@ -224,34 +202,3 @@ class Client:
     def server_info(self) -> GetServerInfoResponse:
         """Gives version and limits."""
         return self._run(system.server_info())
-
-    # How flows run.
-
-    def _run(self, flow: Flow[ResultT]) -> ResultT:
-        try:
-            step = next(flow)
-            while True:
-                try:
-                    answer = self._do(step)
-                except TriptychError as error:
-                    step = flow.throw(error)
-                else:
-                    step = flow.send(answer)
-        except StopIteration as end:
-            result: ResultT = end.value
-            return result
-
-    def _do(self, step: Step) -> Any:
-        if isinstance(step, Work):
-            return step.run()
-        if isinstance(step, Pause):
-            return time.sleep(step.seconds)
-        method = getattr(self._stubs[step.service], step.method)
-        try:
-            if isinstance(step, Call):
-                return method(step.request, timeout=step.timeout_s, metadata=self._metadata)
-            for message in method(step.request, timeout=step.timeout_s, metadata=self._metadata):
-                step.sink(message)
-            return None
-        except grpc.RpcError as error:
-            raise error_of(error, self.target) from error

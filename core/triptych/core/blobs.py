@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from triptych.core.errors import BlobNotFound, DigestMismatch, FieldInvalid
+from triptych.core.errors import BlobNotFound, DigestMismatch, FieldInvalid, UploadNotFound
 from triptych.core.settings import Settings
 
 _NAME = re.compile(r"blobs/sha256-([0-9a-f]{64})\Z")
@@ -142,6 +142,11 @@ def check_upload(size_bytes: int, sha256: str, found_size: int, digest: Callable
 def blob_not_found(name: str) -> BlobNotFound:
     """The error for a blob that is not there, expired, or somebody else's."""
     return BlobNotFound(f"there is no blob {name}, or it expired; upload it again")
+
+
+def upload_not_found(upload_id: str) -> UploadNotFound:
+    """The error for an upload that is not there, or expired."""
+    return UploadNotFound(f"there is no upload {upload_id}, or it expired; begin anew")
 
 
 def info(name: str, size_bytes: int, media_type: str, created_s: float, used_s: float, ttl_s: float) -> BlobInfo:

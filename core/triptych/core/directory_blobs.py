@@ -21,8 +21,9 @@ from triptych.core.blobs import (
     digest_of,
     info,
     now_s,
+    upload_not_found,
 )
-from triptych.core.errors import UploadNotFound, UploadOffsetMismatch
+from triptych.core.errors import UploadOffsetMismatch
 from triptych.core.media import HEAD_BYTES, sniff
 
 _TENANT = re.compile(r"[^A-Za-z0-9_-]")
@@ -91,7 +92,7 @@ class DirectoryBlobs:
         try:
             return self._upload(tenant, upload_id).stat().st_size
         except FileNotFoundError as error:
-            raise _no_upload(upload_id) from error
+            raise upload_not_found(upload_id) from error
 
     def append(self, tenant: str, upload_id: str, offset: int, data: bytes) -> int:
         """See `BlobStore.append`."""
@@ -117,7 +118,7 @@ class DirectoryBlobs:
             path.parent.mkdir(parents=True, exist_ok=True)
             part.replace(path)
         except FileNotFoundError as error:
-            raise _no_upload(upload_id) from error
+            raise upload_not_found(upload_id) from error
         finally:
             self.drop_upload(tenant, upload_id)
         return self._used(tenant, name, ttl_s)
@@ -164,10 +165,6 @@ class DirectoryBlobs:
     def _folder(self, tenant: str) -> Path:
         # A tenant is the operator's word, but never a path.
         return self._root / _TENANT.sub("_", tenant)
-
-
-def _no_upload(upload_id: str) -> UploadNotFound:
-    return UploadNotFound(f"there is no upload {upload_id}, or it expired; begin anew")
 
 
 @contextmanager

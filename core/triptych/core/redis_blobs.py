@@ -15,8 +15,9 @@ from triptych.core.blobs import (
     digest_of,
     info,
     now_s,
+    upload_not_found,
 )
-from triptych.core.errors import UploadNotFound, UploadOffsetMismatch
+from triptych.core.errors import UploadOffsetMismatch
 from triptych.core.media import HEAD_BYTES, sniff
 from triptych.core.store import PREFIX, Op, Script, Store
 
@@ -66,7 +67,7 @@ class RedisBlobs:
         """See `BlobStore.upload_size`."""
         key = self._upload(tenant, upload_id)
         if not self._command("EXISTS", key):
-            raise _no_upload(upload_id)
+            raise upload_not_found(upload_id)
         return int(self._command("STRLEN", key))
 
     def append(self, tenant: str, upload_id: str, offset: int, data: bytes) -> int:
@@ -82,7 +83,7 @@ class RedisBlobs:
         """See `BlobStore.commit`."""
         data = self._command("GET", self._upload(tenant, upload_id))
         if data is None:
-            raise _no_upload(upload_id)
+            raise upload_not_found(upload_id)
         self.drop_upload(tenant, upload_id)
         check_upload(size_bytes, sha256, len(data), lambda: hashlib.sha256(data).hexdigest())
         return self.put(tenant, data, ttl_s)
@@ -114,7 +115,3 @@ class RedisBlobs:
 
     def _upload(self, tenant: str, upload_id: str) -> str:
         return f"{PREFIX}upload:{tenant}:{checked_upload_id(upload_id)}"
-
-
-def _no_upload(upload_id: str) -> UploadNotFound:
-    return UploadNotFound(f"there is no upload {upload_id}, or it expired; begin anew")

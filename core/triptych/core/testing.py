@@ -22,7 +22,7 @@ from triptych.core.blobs import (
     info,
     now_s,
 )
-from triptych.core.errors import UploadNotFound, UploadOffsetMismatch
+from triptych.core.errors import UploadOffsetMismatch
 from triptych.core.media import sniff
 
 
@@ -126,7 +126,7 @@ class MemoryBlobs:
     def upload_size(self, tenant: str, upload_id: str) -> int:
         """See `BlobStore.upload_size`."""
         if (tenant, upload_id) not in self._uploads:
-            raise UploadNotFound(f"there is no upload {upload_id}")
+            raise upload_not_found(upload_id)
         return len(self._uploads[tenant, upload_id])
 
     def append(self, tenant: str, upload_id: str, offset: int, data: bytes) -> int:
@@ -151,4 +151,3 @@ class MemoryBlobs:
     def expire(self) -> int:
         """See `BlobStore.expire`: memory ends with the test."""
         return 0
-
