@@ -6,7 +6,6 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TypeVar
 
 import grpc
 
@@ -28,8 +27,6 @@ from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
 from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
-
-ResultT = TypeVar("ResultT")
 
 
 class Client(BlockingRunner):
