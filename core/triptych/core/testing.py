@@ -21,6 +21,7 @@ from triptych.core.blobs import (
     digest_of,
     info,
     now_s,
+    upload_not_found,
 )
 from triptych.core.errors import UploadOffsetMismatch
 from triptych.core.media import sniff
