@@ -15,7 +15,7 @@ from triptych.workers.media.audio import SAMPLE_RATE_HZ, Audio
 WINDOW_S = 30
 _WINDOW_SAMPLES = WINDOW_S * SAMPLE_RATE_HZ
 # Voice-activity detection copies what it is given several times, so hours are given in parts.
-_BLOCK_SAMPLES = 600 * SAMPLE_RATE_HZ
+_BLOCK_SAMPLES = 120 * SAMPLE_RATE_HZ
 _MIN_SILENCE_MS = 160
 # Where speech is not looked for, a window ends at the quietest moment of its last seconds.
 _CUT_SAMPLES = 5 * SAMPLE_RATE_HZ
