@@ -54,6 +54,8 @@ class LocalChildren:
         catalog = Catalog.load(settings)
         self._stations = {kind: Stations(settings, kind, catalog) for kind in ("ocr", "transcription", "vision")}
         self._cache = cache
+        pages = {"max_page_count": settings.max_page_count, "max_page_pixels": settings.max_page_pixels}
+        self._limits = {"ocr": pages, "vision": pages, "transcription": {"max_audio_s": settings.max_audio_s}}
 
     async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
         """See `Children.run`."""
@@ -85,7 +87,7 @@ class LocalChildren:
             Memory(), job_id=kind, tenant="bench", number=1, lane=1, spec=spec, execution_timeout_s=24 * 3600
         )
         run = importlib.import_module(f"triptych.workers.kinds.{kind}").run
-        return JobResult(**{kind: run(attempt, getattr(spec, kind), self._stations[kind])})
+        return JobResult(**{kind: run(attempt, getattr(spec, kind), self._stations[kind], **self._limits[kind])})
 
 
 async def forget(event: JobEvent) -> None:

@@ -3,7 +3,6 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-
 from e2e.papers import png
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(600)]

@@ -3,8 +3,8 @@
 import time
 
 import pytest
-
 from e2e.papers import png, scanned_pdf
+
 from triptych.core.errors import JobCancelled
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobOptions, JobPriority, JobSpec, JobState
