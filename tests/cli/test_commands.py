@@ -41,6 +41,11 @@ ANSWER = JobResult(
                 "audio": {"start_ms": 63_120, "end_ms": 65_480},
             },
         ],
+        "stages": [
+            {"stage": "ocr", "model": {"model": "reader", "revision": "r1", "licence": "Apache-2.0"}},
+            {"stage": "answer", "model": {"model": "reader", "revision": "r1", "licence": "Apache-2.0"}},
+            {"stage": "verify"},
+        ],
     }
 )
 
@@ -83,6 +88,7 @@ async def test_ask_prints_answer_status_and_where_it_stands(
         "status: answered, groundedness 1.00",
         '[e1]  invoice.pdf  page 2, x 10-35% y 20-25%  "Total $610.00"  (exact)',
         '[e2]  memo.ogg  01:03.120 - 01:05.480  "six hundred and ten"  (fuzzy)',
+        "models: reader@r1 (Apache-2.0)",
     ]
     assert result.stderr.splitlines() == ["decode", "text"]
 

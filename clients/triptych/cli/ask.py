@@ -129,6 +129,13 @@ def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
     names = by_document(files)
     for found in result.evidence:
         click.echo(evidence.line(found, names))
+    used = dict.fromkeys(
+        f"{stage.model.model}@{stage.model.revision} ({stage.model.licence})"
+        for stage in result.stages
+        if stage.model.model
+    )
+    if used:
+        click.echo(f"models: {', '.join(used)}")
     for report in result.documents:
         if report.HasField("error"):
             name: Any = names.get(report.document_id, report.document_id)

@@ -98,7 +98,8 @@ class Catalog:
             name: Name of the model.
             engine: Engine and its version, for example `faster-whisper/1.2.1`.
         """
-        return ModelRef(model=name, revision=self.get(name).revision, engine=engine)
+        entry = self.get(name)
+        return ModelRef(model=name, revision=entry.revision, engine=engine, licence=entry.licence)
 
     def _is_here(self, entry: ModelEntry) -> bool:
         folder = self.folder(entry.name)

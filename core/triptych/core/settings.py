@@ -111,8 +111,9 @@ class Settings(BaseSettings):
     """Most items of one batch, whatever they cost."""
     max_wait_ms: float = Field(0, ge=0)
     """How long a lone item waits for company. 0 is right for most: batches grow because the engine is busy."""
-    max_batch_audio_s: float = Field(480, gt=0)
-    """Audio in one Whisper batch, in seconds (16 windows of 30 s: 1.8 GB at peak)."""
+    max_batch_audio_s: float = Field(240, gt=0)
+    """Audio in one Whisper batch, in seconds: 8 windows of 30 s (1 GB at peak), beyond which a CPU only loses. Give a
+    GPU 960 and max_batch_items 32."""
     max_batch_pixels: float = Field(40_000_000, gt=0)
     """Pixels in one OCR batch."""
     max_batch_tokens: float = Field(16_384, gt=0)

@@ -134,22 +134,26 @@ class ModelRef(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     REVISION_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
+    LICENCE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name as SystemService.ListModels gives it, for example "whisper-large-v3"."""
     revision: _builtins.str
     """Revision of the weights (a commit or a content digest)."""
     engine: _builtins.str
     """Engine and its version, for example "faster-whisper/1.2.1"."""
+    licence: _builtins.str
+    """Licence of the weights, as an SPDX expression, for example "Apache-2.0"."""
     def __init__(
         self,
         *,
         model: _builtins.str = ...,
         revision: _builtins.str = ...,
         engine: _builtins.str = ...,
+        licence: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "model", b"model", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "licence", b"licence", "model", b"model", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

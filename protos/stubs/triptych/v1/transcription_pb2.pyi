@@ -221,7 +221,9 @@ Global___TranscriptionResult: _TypeAlias = TranscriptionResult  # noqa: Y015
 
 @_typing.final
 class TranscriptSegment(_message.Message):
-    """One segment, as the decoder cut it."""
+    """One segment: about a sentence, cut where punctuation or a pause stands. Confidence, no-speech probability and
+    compression ratio are those of the window of up to 30 s that it was decoded in.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
