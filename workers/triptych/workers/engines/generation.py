@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,14 +17,12 @@ from transformers.utils import logging as transformers_logging
 from triptych.core.errors import JobCancelled
 from triptych.v1.common_pb2 import ModelRef, TokenUsage
 from triptych.v1.vision_pb2 import FinishReason, VisionResult
+from triptych.workers.engines.generated_text import GeneratedText
 
 Pixels = npt.NDArray[np.uint8]
 Part = str | Pixels
 # A worker's log is no terminal.
 transformers_logging.disable_progress_bar()
-
-# What a decoder puts where the bytes of a character are not complete yet.
-_INCOMPLETE = "\ufffd"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -34,17 +34,19 @@ class Prompt:
         max_output_tokens: Bound of what is generated.
         temperature: 0 is greedy.
         top_p: Nucleus mass, above 0, up to 1.
-        seed: Makes sampling repeatable, whatever else is in the batch.
+        seed: Makes sampling repeatable, whatever else is in the batch. Drawn here if not given: a batch that is run
+            again, in halves, has to say the same again.
         stop_sequences: Generation ends before any of these.
         stopped: Whether nobody wants it any more; asked at every token.
-        on_text: Told of new text, never of a part of a stop sequence or of half a character.
+        on_text: Told of all the text there is, each time there is more; never of a part of a stop sequence or of half
+            a character. It begins anew if the batch is run again. Called by the engine's thread: be quick.
     """
 
     turns: tuple[tuple[str, tuple[Part, ...]], ...]
     max_output_tokens: int = 1024
     temperature: float = 0.0
     top_p: float = 1.0
-    seed: int | None = None
+    seed: int = field(default_factory=lambda: secrets.randbits(62))
     stop_sequences: tuple[str, ...] = ()
     stopped: Callable[[], bool] = lambda: False
     on_text: Callable[[str], None] = lambda _text: None
@@ -55,29 +57,45 @@ def generate(
 ) -> list[VisionResult | Exception]:
     """Continues every row of `inputs`, which are padded on the left; gives one result per prompt.
 
+    Args:
+        model: Of transformers, with a `generate`.
+        tokenizer: The model's.
+        inputs: What the model takes: `input_ids` and `attention_mask` of shape (rows, tokens), and more.
+        prompts: One per row.
+        ref: For the results.
+
+    Returns:
+        JobCancelled for a row that was stopped.
+
     Raises:
         MemoryError: The batch does not fit the device.
     """
     end_tokens = end_token_ids(model, tokenizer)
-    rows = [Row(prompt, tokenizer, end_tokens) for prompt in prompts]
+    lengths = inputs["attention_mask"].sum(dim=1).tolist()
+    room = context_tokens(model) - inputs["input_ids"].shape[1]
+    rows = [
+        _Row(prompt, tokenizer, end_tokens, length, max(1, min(prompt.max_output_tokens, room)))
+        for prompt, length in zip(prompts, lengths, strict=True)
+    ]
     config = GenerationConfig(
         do_sample=False,
-        max_new_tokens=max(prompt.max_output_tokens for prompt in prompts),
+        max_new_tokens=max(row.limit for row in rows),
         eos_token_id=sorted(end_tokens),
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(end_tokens),
     )
-    try:
-        with torch.inference_mode():
-            model.generate(
-                **inputs,
-                generation_config=config,
-                logits_processor=LogitsProcessorList([_RowSampler(prompts)]),
-                stopping_criteria=StoppingCriteriaList([_RowStopper(rows)]),
-            )
-    except torch.cuda.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
-    return [row.result(ref, length) for row, length in zip(rows, lengths, strict=True)]
+    with memory_errors(), torch.inference_mode():
+        model.generate(
+            **inputs,
+            generation_config=config,
+            logits_processor=LogitsProcessorList([_RowSampler(rows)]),
+            stopping_criteria=StoppingCriteriaList([_RowStopper(rows)]),
+        )
+    return [row.result(ref) for row in rows]
+
+
+def use_plain_decoding(model: Any) -> None:
+    """Drops the sampling options that a checkpoint recommends: a request says all of them, or means none."""
+    model.generation_config = GenerationConfig(eos_token_id=model.generation_config.eos_token_id)
 
 
 def end_token_ids(model: Any, tokenizer: Any) -> set[int]:
@@ -87,81 +105,86 @@ def end_token_ids(model: Any, tokenizer: Any) -> set[int]:
     return {token for token in ids if token is not None}
 
 
-class Row:
+def context_tokens(model: Any) -> int:
+    """Gives how many tokens the model can have before it, prompt and answer together."""
+    return int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 2048)
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns torch's ways of saying that memory ran out into MemoryError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        # The allocator of the CPU has no exception of its own.
+        if "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise
+
+
+class _Row:
     """What one row has generated so far, and why it ended."""
 
-    def __init__(self, prompt: Prompt, tokenizer: Any, end_tokens: set[int]) -> None:
-        self.finish: FinishReason.ValueType | None = None
-        self._prompt = prompt
-        self._tokenizer = tokenizer
+    def __init__(self, prompt: Prompt, tokenizer: Any, end_tokens: set[int], prompt_tokens: int, limit: int) -> None:
+        self.prompt = prompt
+        self.limit = limit
+        self.ended = False
+        self._prompt_tokens = prompt_tokens
         self._end_tokens = end_tokens
-        self._tokens: list[int] = []
-        self._text = ""
-        self._told = 0
-        self._cancelled = False
+        self._text = GeneratedText(
+            lambda tokens: str(tokenizer.decode(tokens, skip_special_tokens=True)), prompt.stop_sequences
+        )
+        self._told = ""
+        self._token_count = 0
+        self._finish = FinishReason.FINISH_REASON_UNSPECIFIED
 
-    def add(self, token: int) -> bool:
-        """Takes the next token; gives whether the row has ended."""
-        if self.finish is not None or self._cancelled:
-            return True
-        if self._prompt.stopped():
-            self._cancelled = True
-        elif token in self._end_tokens:
+    def add(self, token: int) -> None:
+        """Takes the next token; what comes after the end is nothing to us."""
+        if self.ended:
+            return
+        if self.prompt.stopped():
+            self.ended = True
+            return
+        self._token_count += 1
+        if token in self._end_tokens:
             self._end(FinishReason.FINISH_REASON_STOP)
         else:
-            self._tokens.append(token)
-            self._text = self._tokenizer.decode(self._tokens, skip_special_tokens=True)
-            if (cut := self._stop_at()) is not None:
-                self._text = self._text[:cut]
+            self._text.add(token)
+            if self._text.stopped:
                 self._end(FinishReason.FINISH_REASON_STOP)
-            elif len(self._tokens) >= self._prompt.max_output_tokens:
+            elif self._token_count == self.limit:
                 self._end(FinishReason.FINISH_REASON_LENGTH)
-            else:
-                self._tell(self._safe_length())
-        return self.finish is not None or self._cancelled
+        settled = self._text.text if self.ended else self._text.settled()
+        if len(settled) > len(self._told):
+            self._told = settled
+            self.prompt.on_text(settled)
 
-    def result(self, ref: ModelRef, input_tokens: int) -> VisionResult | Exception:
+    def result(self, ref: ModelRef) -> VisionResult | Exception:
         """Gives what came of the row."""
-        if self._cancelled:
-            return JobCancelled("stopped while generating")
-        usage = TokenUsage(input_token_count=input_tokens, output_token_count=len(self._tokens))
-        finish = self.finish or FinishReason.FINISH_REASON_LENGTH
-        return VisionResult(model=ref, text=self._text, finish_reason=finish, usage=usage)
+        if self._finish == FinishReason.FINISH_REASON_UNSPECIFIED:
+            return JobCancelled("the job was stopped before its text was finished")
+        usage = TokenUsage(input_token_count=self._prompt_tokens, output_token_count=self._token_count)
+        return VisionResult(model=ref, text=self._text.text, finish_reason=self._finish, usage=usage)
 
     def _end(self, finish: FinishReason.ValueType) -> None:
-        self.finish = finish
-        self._tell(len(self._text))
-
-    def _stop_at(self) -> int | None:
-        places = [self._text.find(stop) for stop in self._prompt.stop_sequences]
-        return min((place for place in places if place >= 0), default=None)
-
-    def _safe_length(self) -> int:
-        """How much of the text can neither be the beginning of a stop sequence nor change with the next token."""
-        text = self._text.rstrip(_INCOMPLETE)
-        held = 0
-        for stop in self._prompt.stop_sequences:
-            for size in range(min(len(stop) - 1, len(text)), held, -1):
-                if text.endswith(stop[:size]):
-                    held = size
-                    break
-        return len(text) - held
-
-    def _tell(self, length: int) -> None:
-        if length > self._told:
-            self._prompt.on_text(self._text[self._told : length])
-            self._told = length
+        self._text.close()
+        # What comes last can complete a stop sequence too.
+        self._finish = FinishReason.FINISH_REASON_STOP if self._text.stopped else finish
+        self.ended = True
 
 
 class _RowStopper(StoppingCriteria):  # type: ignore[misc]  # the package has no types
     """Ends each row at its own limit, stop or cancellation; the batch ends with its last row."""
 
-    def __init__(self, rows: Sequence[Row]) -> None:
+    def __init__(self, rows: Sequence[_Row]) -> None:
         self._rows = rows
 
     def __call__(self, input_ids: torch.Tensor, scores: Any, **_: Any) -> torch.Tensor:  # noqa: ARG002
-        ended = [row.add(token) for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True)]
-        return torch.tensor(ended, device=input_ids.device)
+        for row, token in zip(self._rows, input_ids[:, -1].tolist(), strict=True):
+            row.add(token)
+        return torch.tensor([row.ended for row in self._rows], device=input_ids.device)
 
 
 class _RowSampler(LogitsProcessor):  # type: ignore[misc]  # the package has no types
@@ -171,22 +194,21 @@ class _RowSampler(LogitsProcessor):  # type: ignore[misc]  # the package has no 
     depends on its own seed only, not on its neighbours.
     """
 
-    def __init__(self, prompts: Sequence[Prompt]) -> None:
-        self._prompts = prompts
-        self._generators: dict[int, torch.Generator] = {}
-        for index, prompt in enumerate(prompts):
-            if prompt.temperature > 0:
-                generator = torch.Generator()
-                if prompt.seed is None:
-                    generator.seed()
-                else:
-                    generator.manual_seed(prompt.seed)
-                self._generators[index] = generator
+    def __init__(self, rows: Sequence[_Row]) -> None:
+        self._rows = rows
+        self._generators = {
+            index: torch.Generator().manual_seed(row.prompt.seed)
+            for index, row in enumerate(rows)
+            if row.prompt.temperature > 0
+        }
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
         for index, generator in self._generators.items():
-            prompt = self._prompts[index]
-            token = _sampled(scores[index].float().cpu() / prompt.temperature, prompt.top_p, generator)
+            row = self._rows[index]
+            if row.ended:
+                continue
+            logits = scores[index].float().cpu() / row.prompt.temperature
+            token = _sampled(logits, row.prompt.top_p, generator)
             scores[index] = float("-inf")
             scores[index, token] = 0.0
         return scores
