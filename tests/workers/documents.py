@@ -11,6 +11,7 @@ from triptych.v1.ocr_pb2 import OcrSpec
 from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import BatchPolicy
 from triptych.workers.station import Station
+from triptych.workers.testing import MemoryBackstage
 
 MISSING_PAGE = None
 
@@ -94,43 +95,23 @@ class OneStation:
         self.station.stop()
 
 
-class Backstage:
+class Backstage(MemoryBackstage):
     """Stores of one job, in memory."""
-
-    def __init__(self, data, parts=None):
-        self.data = data
-        self.saved = dict(parts or {})
-        self.events = []
-        self.on_event = lambda event: None
-
-    def read(self, tenant, source):
-        return self.data
-
-    def emit(self, job_id, attempt, event):
-        self.events.append(event)
-        self.on_event(event)
-
-    def save_part(self, job_id, attempt, key, value):
-        self.saved[key] = value
-
-    def parts(self, job_id):
-        return self.saved
 
     def pages_told(self):
         return [event.ocr_page.page_number for event in self.events if event.HasField("ocr_page")]
+
+
+def attempt_at(spec, backstage, number):
+    """An attempt at a job of this specification."""
+    return Attempt(
+        backstage, job_id="job", tenant="default", number=number, lane=1, spec=spec, execution_timeout_s=240
+    )
 
 
 def ocr_attempt(data, *, number=1, parts=None, **spec):
     """An attempt at reading a document, its specification, and what stands behind it."""
     backstage = Backstage(data, parts)
     ocr = OcrSpec(input=InputSource(blob="blobs/sha256-0"), **spec)
-    attempt = Attempt(
-        backstage,
-        job_id="job",
-        tenant="default",
-        number=number,
-        lane=1,
-        spec=JobSpec(ocr=ocr),
-        execution_timeout_s=240,
-    )
+    attempt = attempt_at(JobSpec(ocr=ocr), backstage, number)
     return attempt, ocr, backstage

@@ -6,12 +6,11 @@ import wave
 from pathlib import Path
 
 import numpy as np
-from workers.documents import Backstage
+from workers.documents import Backstage, attempt_at
 
 from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionSpec
-from triptych.workers.attempt import Attempt
 from triptych.workers.engines.whisper import WhisperEngine
 from triptych.workers.engines.whisper_windows import pack, speech_stretches
 from triptych.workers.media.audio import decode_audio
@@ -70,13 +69,5 @@ def speech_attempt(data, *, number=1, parts=None, media_type="", **config):
     spec = TranscriptionSpec(
         input=InputSource(blob="blobs/sha256-0", media_type=media_type), config=TranscriptionConfig(**config)
     )
-    attempt = Attempt(
-        backstage,
-        job_id="job",
-        tenant="default",
-        number=number,
-        lane=1,
-        spec=JobSpec(transcription=spec),
-        execution_timeout_s=240,
-    )
+    attempt = attempt_at(JobSpec(transcription=spec), backstage, number)
     return attempt, spec, backstage
