@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from workers.reasoning.paper import paragraph
+from workers.reasoning.paper import page, paragraph
 
 from triptych.v1.vision_pb2 import ChatRole, GenerationConfig
 from triptych.workers.reasoning.prompts import says_not_found, tidy, vision_spec
@@ -18,6 +18,14 @@ def test_the_job_is_text_only_and_keeps_the_callers_options() -> None:
     assert all(part.WhichOneof("part") == "text" for message in spec.messages for part in message.parts)
     assert spec.messages[1].parts[0].text == "Document:\nTotal 5\n\nQuestion: How much?"
     assert (spec.config.model, spec.config.temperature, spec.config.max_output_tokens) == ("other", 0.5, 128)
+
+
+def test_fields_that_the_question_names_are_said_again() -> None:
+    readings = [read_page("d1", page((0.1, 0.1, "Total due"), (0.4, 0.1, "$610.00"), (0.1, 0.2, "Thank you")))]
+    spec = vision_spec(readings, passages(readings), "What is the total due?", GenerationConfig())
+    assert spec.messages[1].parts[0].text == (
+        "Document:\nTotal due | $610.00\nThank you\n\nFields:\nTotal due: $610.00\n\nQuestion: What is the total due?"
+    )
 
 
 @pytest.mark.parametrize("text", ["not found", "Not found.", '"not found"', "The document does not say.", "", "n/a",

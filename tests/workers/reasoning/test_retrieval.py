@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from workers.reasoning.paper import page, paragraph, recording
 
+from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.layout import rows
 from triptych.workers.reasoning.prompts import document_text
 from triptych.workers.reasoning.readings import Reading, read_page, read_recording
@@ -106,3 +107,31 @@ def test_digits_and_signs_count_as_tokens_of_their_own() -> None:
 
 def test_an_empty_page_has_no_passage() -> None:
     assert passages([read_page("d1", page())]) == []
+
+
+@pytest.mark.parametrize(
+    ("question", "fields"),
+    [
+        ("What is the Medicare tax withheld?", ["6 Medicare tax withheld: 538.83"]),
+        ("What is the control number?", ["d Control Number: 000086242"]),
+        ("What is the booking date?", ["Booking date: 05-Dec-2018"]),
+        ("Who is the sales associate?", ["Sales Associate: Paul"]),
+        ("What is the terms' shipping number?", []),
+        ("What is the reference?", []),
+    ],
+)
+def test_fields_that_the_question_names_are_found(question: str, fields: list[str]) -> None:
+    sheet = page(
+        (0.1, 0.10, "5 Medicare wages"), (0.5, 0.10, "6 Medicare tax withheld"),
+        (0.2, 0.13, "37160.56"), (0.6, 0.13, "538.83"),
+        (0.1, 0.20, "d Control Number"),
+        (0.1, 0.23, "000086242"),
+        (0.1, 0.30, "Booking date:"), (0.3, 0.30, "05-Dec-2018"), (0.5, 0.30, "Contract No:"), (0.7, 0.30, "334566"),
+        (0.1, 0.40, "Sales Associate:"), (0.4, 0.40, "Paul"),
+        (0.1, 0.50, "Shipping terms"), (0.4, 0.50, "Weight"),
+        (0.1, 0.60, "Reference"), (0.4, 0.60, "A-1"),
+        (0.1, 0.63, "B-2"),
+    )  # fmt: skip
+    readings = [read_page("d1", sheet)]
+    found = asked_fields(readings, passages(readings), question)
+    assert [f"{field.label}: {field.value}" for field in found] == fields

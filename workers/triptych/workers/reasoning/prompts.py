@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, VisionSpec
+from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.terms import content_terms
@@ -29,6 +30,9 @@ def vision_spec(
 ) -> VisionSpec:
     """Makes the job of the answering model: text-only messages for the default model.
 
+    Fields that the question names are said once more right before it: a small model gets the neighbour of a label
+    wrong on forms (measured: 4 more exact answers of 89).
+
     Args:
         readings: All readings, to which `Passage.reading` points.
         passages: What the model sees, in document order.
@@ -39,9 +43,13 @@ def vision_spec(
     options.CopyFrom(config)
     if not options.HasField("max_output_tokens"):
         options.max_output_tokens = DEFAULT_MAX_OUTPUT_TOKENS
+    parts = [document_text(readings, passages)]
+    if fields := asked_fields(readings, passages, question):
+        parts.append("\n".join(["Fields:", *(f"{field.label}: {field.value}" for field in fields)]))
+    parts.append(f"Question: {question.strip()}")
     messages = [
         _message(ChatRole.CHAT_ROLE_SYSTEM, SYSTEM),
-        _message(ChatRole.CHAT_ROLE_USER, f"{document_text(readings, passages)}\n\nQuestion: {question.strip()}"),
+        _message(ChatRole.CHAT_ROLE_USER, "\n\n".join(parts)),
     ]
     return VisionSpec(messages=messages, config=options)
 
