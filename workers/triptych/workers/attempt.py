@@ -10,9 +10,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from triptych.core.errors import (
     AcceleratorMemoryExhausted,
     ExecutionTimeout,
-    ServerDraining,
     TriptychError,
-    Unavailable,
 )
 from triptych.v1.job_pb2 import JobEvent, JobProgress, JobSpec, ProgressUnit
 
@@ -25,12 +23,12 @@ ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
-class LeaseLost(Unavailable):
-    """Another attempt runs the job: this one has nothing more to say."""
+class LeaseLost(TriptychError):
+    """Another attempt runs the job: this one has nothing more to say. Never leaves the worker."""
 
 
-class HandedBack(ServerDraining):
-    """The worker shuts down before the job is done: it goes back to its lane."""
+class HandedBack(TriptychError):
+    """The worker shuts down before the job is done: it goes back to its lane. Never leaves the worker."""
 
 
 class Backstage(Protocol):
