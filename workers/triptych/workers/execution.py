@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Callable
 from typing import TypeVar
 
 from triptych.core import jobs
@@ -51,14 +52,20 @@ class Execution:
         value: JobResult | str = result
         if result.ByteSize() > self._settings.max_inline_result_bytes:
             # Kept as long as any result may be: the record names it until it expires.
-            value = self._blobs.put(attempt.tenant, result.SerializeToString(), self._settings.max_result_ttl_s).name
+            raw, ttl_s = result.SerializeToString(), self._settings.max_result_ttl_s
+            value = self._until_back(lambda: self._blobs.put(attempt.tenant, raw, ttl_s)).name
         if self._persistently(jobs.succeed(attempt.job_id, attempt.number, value)):
             self._ended(attempt, "succeeded")
         else:
             log.warning("the result came too late: the lease was lost")
 
     def fail(self, attempt: Attempt, error: BaseException) -> None:
-        """Ends the attempt as its error says: failed, cancelled, handed back, or nothing because it lost its lease."""
+        """Ends the attempt as its error says: failed, cancelled, handed back, or nothing because it lost its lease.
+
+        What stopped the attempt comes first: whatever else it met then is a consequence, or nobody's concern any more.
+        """
+        if attempt.stopped():
+            error = attempt.stopped_by()
         if isinstance(error, LeaseLost):
             log.warning("the lease was lost; another attempt goes on")
         elif isinstance(error, HandedBack):
@@ -83,7 +90,7 @@ class Execution:
         """See `Backstage.read`."""
         if source.WhichOneof("source") != "blob":
             raise FieldInvalid("input", "only blobs reach a worker")
-        return self._blobs.read(tenant, source.blob)
+        return self._until_back(lambda: self._blobs.read(tenant, source.blob))
 
     def emit(self, job_id: str, attempt: int, event: JobEvent) -> None:
         """See `Backstage.emit`. An event that cannot be told is lost; the outcome is not."""
@@ -129,11 +136,15 @@ class Execution:
             log.warning("a handed back job will be sent again by the sweeper")
 
     def _persistently(self, op: Op[T]) -> T:
-        """Repeats until Redis is back: what was computed must be told. The fencing token makes a repeat harmless."""
+        """What was computed must be told. The fencing token makes a repeat harmless."""
+        return self._until_back(lambda: self._store.run(op))
+
+    def _until_back(self, work: Callable[[], T]) -> T:
+        """Repeats until Redis is back; blobs may lie there too."""
         delay_s = 0.1
         while True:
             try:
-                return self._store.run(op)
+                return work()
             except BackendUnavailable:
                 if self._over.wait(delay_s):
                     raise

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
-from typing import Any
+from typing import Any, TypeVar
 
 from celery import Celery
 
@@ -16,7 +17,7 @@ from triptych.core import telemetry
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import TASK, Broker
 from triptych.core.cancellation import cancel_tree
-from triptych.core.errors import ExecutionTimeout, from_status
+from triptych.core.errors import BackendUnavailable, ExecutionTimeout, from_status
 from triptych.core.events import EventHub
 from triptych.core.media import HEAD_BYTES, checked_type
 from triptych.core.records import LANES
@@ -26,11 +27,14 @@ from triptych.core.submission import Submission, Submittal
 from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import JobEvent, JobOptions, JobResult, JobSpec, JobState
 from triptych.workers import metrics
-from triptych.workers.attempt import Attempt
+from triptych.workers.attempt import Attempt, HandedBack, LeaseLost
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
 from triptych.workers.reasoning.children import ChildOutcome
 from triptych.workers.reasoning.pipeline import answer
+
+log = logging.getLogger("triptych.orchestra")
+T = TypeVar("T")
 
 
 class Orchestra:
@@ -67,14 +71,27 @@ class Orchestra:
         The message is acknowledged as soon as that is done: from then on the lease keeps the job, not the broker.
         """
 
-        @app.task(name=TASK)  # type: ignore[untyped-decorator]
+        @app.task(name=TASK, shared=False)  # type: ignore[untyped-decorator]
         def run_job(job_id: str) -> None:
             self._slots.acquire()
-            attempt = execution.claim(job_id)
-            if attempt is None:
-                self._slots.release()
-                return
-            self._call(self._conduct(attempt, execution, leases)).add_done_callback(lambda _: self._slots.release())
+            conducted = None
+            try:
+                attempt = execution.claim(job_id)
+                if attempt is not None:
+                    conducted = self.conduct(attempt, execution, leases)
+                    conducted.add_done_callback(self._free_slot)
+            finally:
+                if conducted is None:
+                    self._slots.release()
+
+    def conduct(self, attempt: Attempt, execution: Execution, leases: Leases) -> Future[None]:
+        """Puts an attempt on the loop; the future ends when its outcome is told."""
+        return self._call(self._conduct(attempt, execution, leases))
+
+    def _free_slot(self, conducted: Future[None]) -> None:
+        self._slots.release()
+        if error := conducted.exception():
+            log.error("the outcome of a job could not be told; its lease runs out", exc_info=error)
 
     async def _conduct(self, attempt: Attempt, execution: Execution, leases: Leases) -> None:
         with (
@@ -86,12 +103,11 @@ class Orchestra:
             attempt.call_on_stop(lambda: self._loop.call_soon_threadsafe(task.cancel))
             try:
                 result = await task
+                await asyncio.to_thread(execution.succeed, attempt, result)
             except asyncio.CancelledError:
                 await asyncio.to_thread(execution.fail, attempt, attempt.stopped_by())
             except Exception as error:  # noqa: BLE001 - a bug becomes the job's outcome, and a log line
                 await asyncio.to_thread(execution.fail, attempt, error)
-            else:
-                await asyncio.to_thread(execution.succeed, attempt, result)
 
     async def _answer(self, attempt: Attempt) -> JobResult:
         async def report(event: JobEvent) -> None:
@@ -146,19 +162,22 @@ class JobChildren:
             parent=attempt.job_id,
             trace_id=attempt.trace_id,
         )
-        record = await self._submission.submit(submittal)
+        record = await _until_back(lambda: self._submission.submit(submittal))
+        child_id = record.id
         try:
-            record = await self._hub.wait(record.id, attempt.tenant)
+            record = await _until_back(lambda: self._hub.wait(child_id, attempt.tenant))
         except BaseException:
-            # Nobody waits for it any more. Shielded: this very task is being cancelled.
-            await asyncio.shield(cancel_tree(self._store, record.id, attempt.tenant))
+            # Nobody waits for it any more, unless the job goes on elsewhere: its next attempt joins this child.
+            if not isinstance(attempt.stopped_by(), HandedBack | LeaseLost):
+                # Shielded: this very task is being cancelled.
+                await asyncio.shield(cancel_tree(self._store, child_id, attempt.tenant))
             raise
         job = record.to_job()
         if record.state != JobState.JOB_STATE_SUCCEEDED:
             raise from_status(job.error)
         result = job.result
         if job.result_blob:
-            raw = await asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob)
+            raw = await _until_back(lambda: asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob))
             result = JobResult.FromString(raw)
         return ChildOutcome(
             job=job.name, result=result, elapsed_s=time.monotonic() - began, model=_model(result), cached=job.cached
@@ -166,12 +185,24 @@ class JobChildren:
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""
-        head = await asyncio.to_thread(self._blobs.read, self._attempt.tenant, source.blob, 0, HEAD_BYTES)
+        tenant = self._attempt.tenant
+        head = await _until_back(lambda: asyncio.to_thread(self._blobs.read, tenant, source.blob, 0, HEAD_BYTES))
         return checked_type(head, source.media_type, source.display_name)
 
     async def digest(self, source: InputSource) -> str:
         """See `Children.digest`."""
         return source.blob.removeprefix("blobs/")
+
+
+async def _until_back(work: Callable[[], Awaitable[T]]) -> T:
+    """Repeats until Redis is back: an outage is no reason to end a job that was accepted."""
+    delay_s = 0.1
+    while True:
+        try:
+            return await work()
+        except BackendUnavailable:
+            await asyncio.sleep(delay_s)
+            delay_s = min(2, delay_s * 2)
 
 
 def _fingerprint(spec: JobSpec) -> str:

@@ -20,7 +20,7 @@ Run = Callable[[Attempt], JobResult]
 def register(app: Celery, execution: Execution, leases: Leases, run: Run) -> None:
     """Adds the task that runs a job in its own thread: it prepares items, then waits while the batcher has them."""
 
-    @app.task(name=TASK)  # type: ignore[untyped-decorator]
+    @app.task(name=TASK, shared=False)  # type: ignore[untyped-decorator]
     def run_job(job_id: str) -> None:
         attempt = execution.claim(job_id)
         if attempt is None:
@@ -32,8 +32,6 @@ def register(app: Celery, execution: Execution, leases: Leases, run: Run) -> Non
             metrics.RUNNING.labels(kind).track_inprogress(),
         ):
             try:
-                result = run(attempt)
+                execution.succeed(attempt, run(attempt))
             except Exception as error:  # noqa: BLE001 - a bug becomes the job's outcome, and a log line
                 execution.fail(attempt, error)
-            else:
-                execution.succeed(attempt, result)
