@@ -21,6 +21,9 @@ from triptych.workers.engines.generated_text import GeneratedText
 
 Pixels = npt.NDArray[np.uint8]
 Part = str | Pixels
+# For estimates: what an image becomes, be it patches or the text of a page.
+IMAGE_TOKENS = 800
+CHARACTERS_PER_TOKEN = 3.5
 # A worker's log is no terminal.
 transformers_logging.disable_progress_bar()
 
@@ -34,12 +37,12 @@ class Prompt:
         max_output_tokens: Bound of what is generated.
         temperature: 0 is greedy.
         top_p: Nucleus mass, above 0, up to 1.
-        seed: Makes sampling repeatable, whatever else is in the batch. Drawn here if not given: a batch that is run
-            again, in halves, has to say the same again.
+        seed: Makes sampling repeatable, whatever else is in the batch. Without one it is drawn here, not later: a batch
+            that is run again, in halves, has to say the same again.
         stop_sequences: Generation ends before any of these.
         stopped: Whether nobody wants it any more; asked at every token.
-        on_text: Told of all the text there is, each time there is more; never of a part of a stop sequence or of half
-            a character. It begins anew if the batch is run again. Called by the engine's thread: be quick.
+        on_text: Told of all the text there is and how many tokens it took, each time there is more; never of a part of
+            a stop sequence or of half a character. It begins anew if the batch is run again. The engine's thread calls.
     """
 
     turns: tuple[tuple[str, tuple[Part, ...]], ...]
@@ -49,7 +52,16 @@ class Prompt:
     seed: int = field(default_factory=lambda: secrets.randbits(62))
     stop_sequences: tuple[str, ...] = ()
     stopped: Callable[[], bool] = lambda: False
-    on_text: Callable[[str], None] = lambda _text: None
+    on_text: Callable[[str, int], None] = lambda _text, _token_count: None
+
+    def images(self) -> list[Pixels]:
+        """Gives the images of all turns."""
+        return [part for _, parts in self.turns for part in parts if not isinstance(part, str)]
+
+    def estimated_tokens(self) -> float:
+        """Gives about how long the prompt is, before anything is tokenized or read."""
+        characters = sum(len(part) for _, parts in self.turns for part in parts if isinstance(part, str))
+        return characters / CHARACTERS_PER_TOKEN + IMAGE_TOKENS * len(self.images())
 
 
 def generate(
@@ -110,6 +122,11 @@ def context_tokens(model: Any) -> int:
     return int(getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 2048)
 
 
+def cancelled() -> JobCancelled:
+    """Gives what stands in the slot of a prompt that nobody wants any more."""
+    return JobCancelled("the job was stopped before its text was finished")
+
+
 @contextmanager
 def memory_errors() -> Iterator[None]:
     """Turns torch's ways of saying that memory ran out into MemoryError."""
@@ -159,12 +176,12 @@ class _Row:
         settled = self._text.text if self.ended else self._text.settled()
         if len(settled) > len(self._told):
             self._told = settled
-            self.prompt.on_text(settled)
+            self.prompt.on_text(settled, self._token_count)
 
     def result(self, ref: ModelRef) -> VisionResult | Exception:
         """Gives what came of the row."""
         if self._finish == FinishReason.FINISH_REASON_UNSPECIFIED:
-            return JobCancelled("the job was stopped before its text was finished")
+            return cancelled()
         usage = TokenUsage(input_token_count=self._prompt_tokens, output_token_count=self._token_count)
         return VisionResult(model=ref, text=self._text.text, finish_reason=self._finish, usage=usage)
 
@@ -207,7 +224,8 @@ class _RowSampler(LogitsProcessor):  # type: ignore[misc]  # the package has no 
             row = self._rows[index]
             if row.ended:
                 continue
-            logits = scores[index].float().cpu() / row.prompt.temperature
+            # Colder than this is greedy, and divides into infinities.
+            logits = scores[index].float().cpu() / max(row.prompt.temperature, 1e-4)
             token = _sampled(logits, row.prompt.top_p, generator)
             scores[index] = float("-inf")
             scores[index, token] = 0.0

@@ -2,32 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
-from itertools import pairwise
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from triptych.core.errors import InputTooLarge, MediaTypeUnsupported
+from triptych.core.errors import FieldInvalid, InputTooLarge, InvalidInput, MediaTypeUnsupported, from_status
 from triptych.v1.common_pb2 import ModelRef
-from triptych.v1.ocr_pb2 import OcrPage, TextLine
+from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.base import Engine
-from triptych.workers.engines.generation import Prompt, generate
+from triptych.workers.engines.generation import (
+    Pixels,
+    Prompt,
+    cancelled,
+    context_tokens,
+    generate,
+    memory_errors,
+    use_plain_decoding,
+)
 from triptych.workers.engines.paddle_ocr import PageImage
+from triptych.workers.engines.page_text import PageText, fair_shares, page_text, shortened
+from triptych.workers.engines.prefill import left_padded, read_prompts
+from triptych.workers.engines.torch_device import default_dtype, device_of
 
-# What a page image may become, for the estimate of a batch's cost.
-PAGE_TOKENS = 800
-CHARACTERS_PER_TOKEN = 3.5
-# Longest prompt of this engine in tokens: beyond it a CPU takes minutes. Page text is cut, never questions.
-MAX_PROMPT_TOKENS = 8192
+# Texts of pages that are kept: further questions about a page do not read it again.
+KEPT_PAGES = 256
+# What the model is told if the caller tells it nothing: measured on the questions of a public set of documents.
+SYSTEM = (
+    "You read documents. The text of each document was recognized from an image. Do what the user asks, briefly; "
+    "copy values exactly as they stand in the document."
+)
+
+Turns = list[tuple[str, list[str]]]
 
 
 class ReaderEngine(Engine[Prompt, VisionResult]):
     """A language model that sees pages through OCR.
+
+    Every prompt of a batch is read alone and without padding, then all are continued together. On a CPU that is also
+    the cheapest way, and no text depends on what else is in the batch.
 
     Args:
         folder: Of the language model, as transformers saves it.
@@ -35,27 +53,46 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         ocr: A reader of pages, not loaded yet; None: images are refused.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads.
+        dtype: Of the weights; None: bfloat16 where the device has instructions for it, else float32.
+        max_prompt_tokens: Longest prompt; more takes a CPU minutes. Pages are cut to it, a caller's words never.
     """
 
     def __init__(
-        self, folder: Path, model: ModelRef, ocr: Engine[PageImage, OcrPage] | None, *, device: str, threads: int
+        self,
+        folder: Path,
+        model: ModelRef,
+        ocr: Engine[PageImage, OcrPage] | None,
+        *,
+        device: str,
+        threads: int,
+        dtype: torch.dtype | None = None,
+        max_prompt_tokens: int = 8192,
     ) -> None:
         self.model = model
         self._folder = folder
         self._ocr = ocr
         self._device = device_of(device)
         self._threads = threads
+        self._dtype = dtype or default_dtype(self._device)
+        self._max_prompt_tokens = max_prompt_tokens
+        self._texts: OrderedDict[bytes, PageText] = OrderedDict()
 
     def load(self) -> None:
         """See `Engine.load`."""
         torch.set_num_threads(self._threads)
         if self._ocr:
             self._ocr.load()
-        self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, padding_side="left", local_files_only=True)
-        self._language_model: Any = AutoModelForCausalLM.from_pretrained(
-            self._folder, dtype=torch.bfloat16, local_files_only=True
-        ).to(self._device)
-        self._language_model.eval()
+        self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
+        self._language_model: Any = (
+            AutoModelForCausalLM.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
+            .to(self._device)
+            .eval()
+        )
+        use_plain_decoding(self._language_model)
+        if self._device == "cpu":
+            from triptych.workers.engines.row_exact import make_row_exact
+
+            make_row_exact(self._language_model)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
@@ -65,120 +102,148 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
 
     def cost(self, item: Prompt) -> float:
         """Tokens, estimated: of the prompt, of its pages, and of the longest answer."""
-        return estimated_tokens(item) + item.max_output_tokens
+        return min(item.estimated_tokens(), self._max_prompt_tokens) + item.max_output_tokens
 
-    def batch_key(self, item: Prompt) -> int:
-        """Prompts of like length share a batch: padding at most doubles a row."""
-        return int(estimated_tokens(item)).bit_length()
+    def batch_key(self, item: Prompt) -> bool:
+        """Whether there are images: prompts without do not wait until those of others are read."""
+        return bool(item.images())
 
     def run_batch(self, items: Sequence[Prompt]) -> list[VisionResult | Exception]:
-        """See `Engine.run_batch`."""
-        outcomes: list[VisionResult | Exception | None] = [None] * len(items)
-        ready: list[tuple[int, str]] = []
-        for index, item in enumerate(self._read(items)):
-            written = item if isinstance(item, Exception) else self._written(item)
-            if isinstance(written, Exception):
-                outcomes[index] = written
-            else:
-                ready.append((index, written))
-        if ready:
-            inputs = self._tokenizer([text for _, text in ready], return_tensors="pt", padding=True).to(self._device)
-            prompts = [items[index] for index, _ in ready]
-            results = generate(self._language_model, self._tokenizer, inputs, prompts, self.model)
-            for (index, _), result in zip(ready, results, strict=True):
-                outcomes[index] = result
-        return [outcome for outcome in outcomes if outcome is not None]
+        """See `Engine.run_batch`.
 
-    def _read(self, items: Sequence[Prompt]) -> list[Prompt | Exception]:
-        """The prompts with the text of each image in its place; all images of the batch are read together."""
-        images = [
-            PageImage(pixels=part, stopped=item.stopped)
-            for item in items
-            for _, parts in item.turns
-            for part in parts
-            if not isinstance(part, str)
-        ]
-        if images and self._ocr is None:
-            return [_refused(item) for item in items]
-        pages = iter(self._ocr.run_batch(images) if self._ocr and images else ())
-        return [_with_text(item, pages) for item in items]
-
-    def _written(self, item: Prompt) -> str | Exception:
-        """The conversation as the model was trained to see it, cut where its pages are too long."""
-        limit = MAX_PROMPT_TOKENS - item.max_output_tokens
-        turns = item.turns
-        for _ in range(8):
-            messages = [{"role": role, "content": "\n\n".join(map(str, parts))} for role, parts in turns]
-            text: str = self._tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-            length = len(self._tokenizer(text).input_ids)
-            if length <= limit:
-                return text
-            turns = _shortened(turns, limit / length)
-        return InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
-
-
-def device_of(device: str) -> str:
-    """Gives "cpu" or "cuda"; "auto" takes a GPU if there is one."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    return device
-
-
-def estimated_tokens(item: Prompt) -> float:
-    """Tokens of a prompt, before anything is tokenized or read."""
-    parts = [part for _, parts in item.turns for part in parts]
-    characters = sum(len(part) for part in parts if isinstance(part, str))
-    return characters / CHARACTERS_PER_TOKEN + PAGE_TOKENS * sum(not isinstance(part, str) for part in parts)
-
-
-def page_text(page: OcrPage) -> str:
-    """Gives a page's text with lines that stand side by side, such as a label and its value, on one line."""
-    if not page.lines:
-        return ""
-    pieces = [page.lines[0].text]
-    for above, line in pairwise(page.lines):
-        pieces.append("  " if _beside(above, line) else "\n")
-        pieces.append(line.text)
-    return "".join(pieces)
-
-
-def _beside(one: TextLine, other: TextLine) -> bool:
-    top, bottom = (
-        max(min(one.polygon[1::2]), min(other.polygon[1::2])),
-        min(max(one.polygon[1::2]), max(other.polygon[1::2])),
-    )
-    heights = [max(line.polygon[1::2]) - min(line.polygon[1::2]) for line in (one, other)]
-    return bottom - top > 0.5 * min(heights)
-
-
-def _with_text(item: Prompt, pages: Any) -> Prompt | Exception:
-    turns, failed = [], None
-    for role, parts in item.turns:
-        texts: list[str] = []
-        for part in parts:
-            if isinstance(part, str):
-                texts.append(part)
+        Returns:
+            InputTooLarge, FieldInvalid, MediaTypeUnsupported or JobCancelled for a prompt that fails alone.
+        """
+        outcomes: dict[int, VisionResult | Exception] = {}
+        ready: dict[int, list[int]] = {}
+        for index, turns in enumerate(self._read(items)):
+            if isinstance(turns, Exception):
+                outcomes[index] = turns
                 continue
-            page = next(pages)
-            if isinstance(page, Exception):
-                failed = page
-            else:
-                texts.append(f"Document:\n{page_text(page)}")
-        turns.append((role, tuple(texts)))
-    return failed or replace(item, turns=tuple(turns))
+            try:
+                ready[index] = self._token_ids(turns, items[index].max_output_tokens)
+            except InvalidInput as error:
+                outcomes[index] = error
+        if ready:
+            prompts = [items[index] for index in ready]
+            outcomes.update(zip(ready, self._generate(list(ready.values()), prompts), strict=True))
+        return [outcomes[index] for index in range(len(items))]
+
+    def _generate(self, token_ids: list[list[int]], prompts: list[Prompt]) -> list[VisionResult | Exception]:
+        with memory_errors(), torch.inference_mode():
+            inputs = left_padded(token_ids, self._device)
+            cache = read_prompts(self._language_model, inputs, [prompt.stopped for prompt in prompts])
+        if cache is None:
+            return [cancelled() for _ in prompts]
+        inputs["past_key_values"] = cache
+        return generate(self._language_model, self._tokenizer, inputs, prompts, self.model)
+
+    def _read(self, items: Sequence[Prompt]) -> list[Turns | Exception]:
+        """The conversations with the text of each image in its place; all new images are read together."""
+        if self._ocr is None:
+            return [_with_texts(item, {}) for item in items]
+        keys = {id(image): _key(image) for item in items for image in item.images()}
+        askers: dict[bytes, list[Prompt]] = {}
+        new: dict[bytes, Pixels] = {}
+        for item in items:
+            for image in item.images():
+                key = keys[id(image)]
+                askers.setdefault(key, []).append(item)
+                if key not in self._texts:
+                    new[key] = image
+        pages = self._ocr.run_batch(
+            [PageImage(pixels=image, stopped=_all_stopped(askers[key])) for key, image in new.items()]
+        )
+        found: dict[bytes, PageText | Exception] = {key: self._texts[key] for key in askers if key not in new}
+        found.update(zip(new, map(_text_or_error, pages), strict=True))
+        self._keep(found)
+        return [_with_texts(item, {image: found[key] for image, key in keys.items()}) for item in items]
+
+    def _keep(self, found: dict[bytes, PageText | Exception]) -> None:
+        for key, text in found.items():
+            if isinstance(text, PageText):
+                self._texts[key] = text
+                self._texts.move_to_end(key)
+        while len(self._texts) > KEPT_PAGES:
+            self._texts.popitem(last=False)
+
+    def _token_ids(self, turns: Turns, max_output_tokens: int) -> list[int]:
+        """The conversation as the model was trained to see it, its pages cut if it is too long."""
+        context = context_tokens(self._language_model)
+        limit = min(self._max_prompt_tokens, context - min(max_output_tokens, context // 2))
+        ids = self._templated(turns)
+        if len(ids) <= limit:
+            return ids
+        pages = [part for _, parts in turns for part in parts if isinstance(part, PageText)]
+        lengths = [len(self._tokenizer(page, add_special_tokens=False).input_ids) for page in pages]
+        # A cut costs a few tokens of its own, and text may tokenize otherwise at its edges.
+        budget = limit - (len(ids) - sum(lengths)) - 8 * len(pages)
+        if not pages or budget < 16 * len(pages):
+            raise InputTooLarge("the prompt is longer than the model can read", limit=limit, value=len(ids))
+        shares = iter(fair_shares(lengths, budget))
+        return self._templated(
+            [
+                (
+                    role,
+                    [
+                        shortened(part, self._tokenizer, next(shares)) if isinstance(part, PageText) else part
+                        for part in parts
+                    ],
+                )
+                for role, parts in turns
+            ]
+        )
+
+    def _templated(self, turns: Turns) -> list[int]:
+        try:
+            ids = self._tokenizer.apply_chat_template(_messages(turns), add_generation_prompt=True, return_dict=True)
+        except Exception as error:
+            # Templates are programs of the model's and raise what they like.
+            raise FieldInvalid("messages", f"the model's chat template refuses them: {error}") from error
+        return list(ids["input_ids"])
 
 
-def _refused(item: Prompt) -> Prompt | Exception:
-    if any(not isinstance(part, str) for _, parts in item.turns for part in parts):
-        return MediaTypeUnsupported("this model reads text only; choose one that sees images")
-    return item
+def _key(image: Pixels) -> bytes:
+    return hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
 
 
-def _shortened(turns: tuple[tuple[str, Any], ...], share: float) -> tuple[tuple[str, Any], ...]:
-    """Cuts the longest part, which is a document; instructions and questions are short."""
-    longest = max((len(part), t, p) for t, (_, parts) in enumerate(turns) for p, part in enumerate(parts))
-    _, at_turn, at_part = longest
-    role, parts = turns[at_turn]
-    kept = parts[at_part][: int(len(parts[at_part]) * share * 0.95)]
-    changed = (role, (*parts[:at_part], kept, *parts[at_part + 1 :]))
-    return (*turns[:at_turn], changed, *turns[at_turn + 1 :])
+def _all_stopped(prompts: list[Prompt]) -> Callable[[], bool]:
+    return lambda: all(prompt.stopped() for prompt in prompts)
+
+
+def _text_or_error(page: OcrPage | Exception) -> PageText | Exception:
+    if isinstance(page, Exception):
+        return page
+    return from_status(page.error) if page.HasField("error") else page_text(page)
+
+
+def _with_texts(item: Prompt, texts: dict[int, PageText | Exception]) -> Turns | Exception:
+    """The turns with text for images; the first failed image fails the prompt."""
+    turns: Turns = []
+    for role, parts in item.turns:
+        written: list[str] = []
+        for part in parts:
+            text = part if isinstance(part, str) else texts.get(id(part))
+            if text is None:
+                return MediaTypeUnsupported("this model reads text only; choose one that sees images")
+            if isinstance(text, Exception):
+                return text
+            written.append(text)
+        turns.append((role, written))
+    if item.images() and turns[0][0] != "system":
+        turns.insert(0, ("system", [SYSTEM]))
+    return turns
+
+
+def _messages(turns: Turns) -> list[dict[str, str]]:
+    """The turns as chat templates want them, pages under a heading."""
+    page_count = sum(isinstance(part, PageText) for _, parts in turns for part in parts)
+    numbers = iter(range(1, page_count + 1))
+    messages = []
+    for role, parts in turns:
+        written = [
+            f"Document{f' {next(numbers)}' if page_count > 1 else ''}:\n{part}" if isinstance(part, PageText) else part
+            for part in parts
+        ]
+        messages.append({"role": role, "content": "\n\n".join(written)})
+    return messages

@@ -10,12 +10,19 @@ import torch
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from triptych.core.errors import FieldInvalid
+from triptych.core.errors import FieldInvalid, InputTooLarge
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.base import Engine
-from triptych.workers.engines.generation import Prompt, generate
-from triptych.workers.engines.reader import device_of, estimated_tokens
+from triptych.workers.engines.generation import (
+    Prompt,
+    cancelled,
+    context_tokens,
+    generate,
+    memory_errors,
+    use_plain_decoding,
+)
+from triptych.workers.engines.torch_device import device_of
 
 
 class TransformersEngine(Engine[Prompt, VisionResult]):
@@ -43,8 +50,12 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
         torch.set_num_threads(self._threads)
         self._processor: Any = AutoProcessor.from_pretrained(self._folder, local_files_only=True)
         self._processor.tokenizer.padding_side = "left"
-        model = AutoModelForImageTextToText.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
-        self._network: Any = model.to(self._device).eval()
+        self._network: Any = (
+            AutoModelForImageTextToText.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
+            .to(self._device)
+            .eval()
+        )
+        use_plain_decoding(self._network)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
@@ -52,39 +63,63 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
 
     def cost(self, item: Prompt) -> float:
         """Tokens, estimated: of the prompt, of its images, and of the longest answer."""
-        return estimated_tokens(item) + item.max_output_tokens
+        return item.estimated_tokens() + item.max_output_tokens
 
-    def batch_key(self, item: Prompt) -> tuple[int, bool]:
-        """Prompts of like length share a batch; those with images do not wait for those without."""
-        images = any(not isinstance(part, str) for _, parts in item.turns for part in parts)
-        return int(estimated_tokens(item)).bit_length(), images
+    def batch_key(self, item: Prompt) -> int:
+        """Prompts of like length share a batch: padding at most doubles a row."""
+        return int(item.estimated_tokens()).bit_length()
 
     def run_batch(self, items: Sequence[Prompt]) -> list[VisionResult | Exception]:
-        """See `Engine.run_batch`."""
-        outcomes: list[VisionResult | Exception | None] = [self._template_error(item) for item in items]
-        good = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        if good:
-            prompts = [items[index] for index in good]
-            inputs = self._processor.apply_chat_template(
-                [_conversation(prompt) for prompt in prompts],
-                add_generation_prompt=True,
-                tokenize=True,
-                return_dict=True,
-                return_tensors="pt",
-                processor_kwargs={"padding": True},
-            ).to(self._device, dtype=self._dtype)
-            results = generate(self._network, self._processor.tokenizer, inputs, prompts, self.model)
-            for index, result in zip(good, results, strict=True):
-                outcomes[index] = result
-        return [outcome for outcome in outcomes if outcome is not None]
+        """See `Engine.run_batch`.
 
-    def _template_error(self, item: Prompt) -> Exception | None:
+        Returns:
+            FieldInvalid, InputTooLarge or JobCancelled for a prompt that fails alone.
+        """
+        conversations = [_conversation(item) for item in items]
+        outcomes: dict[int, VisionResult | Exception] = {}
+        for index, item in enumerate(items):
+            error = cancelled() if item.stopped() else self._template_error(conversations[index])
+            if error:
+                outcomes[index] = error
+        with memory_errors():
+            while good := [index for index in range(len(items)) if index not in outcomes]:
+                inputs = self._inputs([conversations[index] for index in good])
+                too_long = self._too_long(inputs)
+                if any(too_long):
+                    # Rare enough to prepare the others once more.
+                    outcomes.update((index, error) for index, error in zip(good, too_long, strict=True) if error)
+                    continue
+                prompts = [items[index] for index in good]
+                results = generate(self._network, self._processor.tokenizer, inputs, prompts, self.model)
+                outcomes.update(zip(good, results, strict=True))
+        return [outcomes[index] for index in range(len(items))]
+
+    def _inputs(self, conversations: list[list[dict[str, Any]]]) -> Any:
+        return self._processor.apply_chat_template(
+            conversations,
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+            processor_kwargs={"padding": True},
+        ).to(self._device, dtype=self._dtype)
+
+    def _template_error(self, conversation: list[dict[str, Any]]) -> FieldInvalid | None:
         """What the model's own template says against the conversation (a role it does not know, say)."""
         try:
-            self._processor.apply_chat_template([_conversation(item)], add_generation_prompt=True, tokenize=False)
+            self._processor.apply_chat_template([conversation], add_generation_prompt=True, tokenize=False)
         except Exception as error:  # noqa: BLE001 - templates are programs of the model's and raise what they like
             return FieldInvalid("messages", f"the model's chat template refuses them: {error}")
         return None
+
+    def _too_long(self, inputs: Any) -> list[InputTooLarge | None]:
+        limit = context_tokens(self._network) - 1
+        return [
+            InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
+            if length > limit
+            else None
+            for length in inputs["attention_mask"].sum(dim=1).tolist()
+        ]
 
 
 def _conversation(prompt: Prompt) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import secrets
 import time
 from typing import Protocol
 
@@ -24,6 +25,9 @@ _ROLES = {
     ChatRole.CHAT_ROLE_USER: "user",
     ChatRole.CHAT_ROLE_ASSISTANT: "assistant",
 }
+
+# All the text so far and its tokens, again and again; None ends it.
+Told = queue.SimpleQueue[tuple[str, int] | None]
 
 
 class Stations(Protocol):
@@ -56,11 +60,12 @@ def run(
     attempt.progress("decode")
     loader = _Loader(attempt, max_page_count=max_page_count, max_page_pixels=max_page_pixels)
     turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)
-    told: queue.SimpleQueue[str | None] = queue.SimpleQueue()
-    future = attempt.submit(station, _prompt(attempt, turns, spec.config, told))
+    told: Told = queue.SimpleQueue()
+    prompt = _prompt(attempt, turns, spec.config, told)
+    future = attempt.submit(station, prompt)
     # The engine's thread only puts text into a queue: telling it costs a round trip, and that is ours.
     future.add_done_callback(lambda _: told.put(None))
-    _tell(attempt, told)
+    _tell(attempt, told, prompt.max_output_tokens)
     return attempt.result(future).value
 
 
@@ -68,7 +73,7 @@ def _prompt(
     attempt: Attempt,
     turns: tuple[tuple[str, tuple[Part, ...]], ...],
     config: GenerationConfig,
-    told: queue.SimpleQueue[str | None],
+    told: Told,
 ) -> Prompt:
     return Prompt(
         turns=turns,
@@ -77,26 +82,30 @@ def _prompt(
         else DEFAULT_MAX_OUTPUT_TOKENS,
         temperature=config.temperature,
         top_p=config.top_p if config.HasField("top_p") else 1.0,
-        seed=config.seed if config.HasField("seed") else None,
         stop_sequences=tuple(config.stop_sequences),
         stopped=attempt.stopped,
-        on_text=told.put,
+        on_text=lambda text, token_count: told.put((text, token_count)),
+        seed=config.seed if config.HasField("seed") else secrets.randbits(62),
     )
 
 
-def _tell(attempt: Attempt, told: queue.SimpleQueue[str | None]) -> None:
+def _tell(attempt: Attempt, told: Told, max_output_tokens: int) -> None:
     """Tells text as it comes, several tokens at a time, until the item has ended."""
-    attempt.progress("generate", unit=ProgressUnit.PROGRESS_UNIT_TOKEN)
-    held, last, ended = "", time.monotonic(), False
+    attempt.progress("generate", 0, max_output_tokens, ProgressUnit.PROGRESS_UNIT_TOKEN)
+    text, token_count, said, last, ended = "", 0, 0, 0.0, False
     while not ended:
         try:
-            piece = told.get(timeout=TELL_EVERY_S)
-            ended, held = piece is None, held + (piece or "")
+            news = told.get(timeout=TELL_EVERY_S)
         except queue.Empty:
             attempt.check()
-        if held and (ended or time.monotonic() - last >= TELL_EVERY_S):
-            attempt.emit(JobEvent(text_delta=TextDelta(text=held)))
-            held, last = "", time.monotonic()
+        else:
+            ended = news is None
+            text, token_count = news or (text, token_count)
+        # A batch that is run again begins anew: what was said is not said twice.
+        if len(text) > said and (ended or time.monotonic() - last >= TELL_EVERY_S):
+            attempt.emit(JobEvent(text_delta=TextDelta(text=text[said:])))
+            attempt.progress("generate", token_count, max_output_tokens, ProgressUnit.PROGRESS_UNIT_TOKEN)
+            said, last = len(text), time.monotonic()
 
 
 class _Loader:

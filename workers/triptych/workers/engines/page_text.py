@@ -1,0 +1,66 @@
+"""Writes recognized pages as text for a language model, and shortens them where there are too many."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+from triptych.v1.ocr_pb2 import OcrPage, TextLine
+
+NOTHING_READ = "(no text was recognized in this image)"
+CUT = "\n[...]\n"
+# Of a page that is too long, so much of what is kept comes from its beginning; the rest from its end.
+HEAD_SHARE = 0.7
+
+
+class PageText(str):
+    """Text that came out of an image: unlike a caller's words it may be shortened."""
+
+    __slots__ = ()
+
+
+def page_text(page: OcrPage) -> PageText:
+    """Gives a page's text with lines that stand side by side, such as a label and its value, on one line.
+
+    Args:
+        page: Lines in reading order.
+    """
+    if not page.lines:
+        return PageText(NOTHING_READ)
+    pieces = [page.lines[0].text]
+    for before, line in pairwise(page.lines):
+        pieces += ["  " if _beside(before, line) else "\n", line.text]
+    return PageText("".join(pieces))
+
+
+def shortened(text: PageText, tokenizer: Any, token_count: int) -> PageText:
+    """Keeps the beginning and the end of a page, in so many tokens."""
+    offsets = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+    if len(offsets) <= token_count:
+        return text
+    head = int(token_count * HEAD_SHARE)
+    tail = token_count - head
+    head_end = offsets[head - 1][1] if head else 0
+    tail_start = offsets[-tail][0] if tail else len(text)
+    return PageText(text[:head_end] + CUT + text[tail_start:])
+
+
+def fair_shares(lengths: list[int], budget: int) -> list[int]:
+    """Divides a budget: what is short stays whole, the rest shares what is left alike."""
+    shares = [0] * len(lengths)
+    left = budget
+    by_length = sorted(range(len(lengths)), key=lengths.__getitem__)
+    for position, index in enumerate(by_length):
+        shares[index] = min(lengths[index], left // (len(lengths) - position))
+        left -= shares[index]
+    return shares
+
+
+def _beside(one: TextLine, other: TextLine) -> bool:
+    """Whether both stand in one row: they share half of the lower one's height."""
+    if not one.polygon or not other.polygon:
+        return False
+    height = min(max(line.polygon[1::2]) - min(line.polygon[1::2]) for line in (one, other))
+    top = max(min(line.polygon[1::2]) for line in (one, other))
+    bottom = min(max(line.polygon[1::2]) for line in (one, other))
+    return bool(bottom - top > 0.5 * height)
