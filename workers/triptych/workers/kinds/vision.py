@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import secrets
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from triptych.core.errors import FeatureDisabled, FieldInvalid, RangeOutsideSource
@@ -94,13 +95,11 @@ def _tell(attempt: Attempt, told: Told, max_output_tokens: int) -> None:
     attempt.progress("generate", 0, max_output_tokens, ProgressUnit.PROGRESS_UNIT_TOKEN)
     text, token_count, said, last, ended = "", 0, 0, 0.0, False
     while not ended:
-        try:
+        with suppress(queue.Empty):
             news = told.get(timeout=TELL_EVERY_S)
-        except queue.Empty:
-            attempt.check()
-        else:
             ended = news is None
             text, token_count = news or (text, token_count)
+        attempt.check()
         # A batch that is run again begins anew: what was said is not said twice.
         if len(text) > said and (ended or time.monotonic() - last >= TELL_EVERY_S):
             attempt.emit(JobEvent(text_delta=TextDelta(text=text[said:])))

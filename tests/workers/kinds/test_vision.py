@@ -1,0 +1,239 @@
+"""Generation jobs from specification to result, on a tiny model with random weights and the real batcher."""
+
+import numpy as np
+import pytest
+import tiny_models
+from workers.documents import OneStation, encoded, picture, scan
+
+from triptych.core.errors import (
+    FeatureDisabled,
+    FieldInvalid,
+    JobCancelled,
+    MediaCorrupt,
+    MediaTypeUnsupported,
+    RangeOutsideSource,
+)
+from triptych.v1.common_pb2 import InputSource, ModelRef
+from triptych.v1.job_pb2 import PROGRESS_UNIT_TOKEN, JobSpec
+from triptych.v1.vision_pb2 import (
+    CHAT_ROLE_ASSISTANT,
+    CHAT_ROLE_SYSTEM,
+    CHAT_ROLE_UNSPECIFIED,
+    CHAT_ROLE_USER,
+    FINISH_REASON_LENGTH,
+    ChatMessage,
+    ContentPart,
+    GenerationConfig,
+    ImagePart,
+    VisionSpec,
+)
+from triptych.workers.attempt import Attempt
+from triptych.workers.kinds import vision
+from triptych.workers.testing import MemoryBackstage
+
+LIMITS = {"max_page_count": 10, "max_page_pixels": 4_000_000}
+
+
+class Seeing:
+    """The real engine; remembers the prompts."""
+
+    def __init__(self, engine):
+        self._engine = engine
+        self.model, self.cost, self.batch_key = engine.model, engine.cost, engine.batch_key
+        self.prompts = []
+
+    def run_batch(self, items):
+        self.prompts += items
+        return self._engine.run_batch(items)
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory):
+    from triptych.workers.engines.transformers import TransformersEngine
+
+    folder = tiny_models.idefics3(tmp_path_factory.mktemp("idefics3"))
+    engine = TransformersEngine(folder, ModelRef(model="tiny"), device="cpu", threads=1)
+    engine.load()
+    return engine
+
+
+@pytest.fixture
+def stations(tiny):
+    with OneStation(Seeing(tiny)) as stations:
+        yield stations
+
+
+def user(*parts):
+    return ChatMessage(role=CHAT_ROLE_USER, parts=[to_part(part) for part in parts])
+
+
+def to_part(part):
+    return ContentPart(text=part) if isinstance(part, str) else ContentPart(image=part)
+
+
+def blob(name, **options):
+    return ImagePart(input=InputSource(blob=name), **options)
+
+
+def begin(messages, files=None, **config):
+    """An attempt, its specification, and what stands behind it."""
+    spec = VisionSpec(messages=messages, config=GenerationConfig(**{"max_output_tokens": 40, **config}))
+    backstage = MemoryBackstage(files or {})
+    attempt = Attempt(
+        backstage,
+        job_id="job",
+        tenant="default",
+        number=1,
+        lane=1,
+        spec=JobSpec(vision=spec),
+        execution_timeout_s=120,
+    )
+    return attempt, spec, backstage
+
+
+def run(stations, messages, files=None, **config):
+    attempt, spec, _ = begin(messages, files, **config)
+    return vision.run(attempt, spec, stations, **LIMITS)
+
+
+def shown(stations):
+    """The images of the last prompt."""
+    return stations.station.engine.prompts[-1].images()
+
+
+def test_the_text_that_is_told_is_the_text_of_the_result(stations):
+    attempt, spec, backstage = begin([user("a photo of a cat")])
+    result = vision.run(attempt, spec, stations, **LIMITS)
+    told = [event.text_delta.text for event in backstage.events if event.HasField("text_delta")]
+    assert "".join(told) == result.text != ""
+    assert result.finish_reason == FINISH_REASON_LENGTH
+    assert result.model.model == "tiny"
+    progress = [event.progress for event in backstage.events if event.progress.stage == "generate"]
+    counts = [step.completed_unit_count for step in progress]
+    assert counts[0] == 0 < counts[-1] <= 40
+    assert counts == sorted(counts)
+    assert {(step.total_unit_count, step.unit) for step in progress} == {(40, PROGRESS_UNIT_TOKEN)}
+
+
+def test_a_prompt_has_all_turns_and_options(stations):
+    messages = [
+        ChatMessage(role=CHAT_ROLE_SYSTEM, parts=[ContentPart(text="Be brief.")]),
+        user("a dog", "?"),
+        ChatMessage(role=CHAT_ROLE_ASSISTANT, parts=[ContentPart(text="yes")]),
+        user("a cat"),
+    ]
+    run(stations, messages, temperature=0.5, top_p=0.75, seed=0, stop_sequences=["\n"], max_output_tokens=2)
+    [prompt] = stations.station.engine.prompts
+    assert prompt.turns == (
+        ("system", ("Be brief.",)),
+        ("user", ("a dog", "?")),
+        ("assistant", ("yes",)),
+        ("user", ("a cat",)),
+    )
+    assert (prompt.temperature, prompt.top_p, prompt.seed) == (0.5, 0.75, 0)
+    assert (prompt.stop_sequences, prompt.max_output_tokens) == (("\n",), 2)
+
+
+def test_images_are_decoded_in_their_order_and_cropped(stations):
+    wide, tall = picture("A", size=(200, 100)), picture("B", size=(100, 200), background="red")
+    files = {"wide": encoded(wide), "tall": encoded(tall, "JPEG")}
+    run(
+        stations,
+        [user(blob("wide", crop_box=[0.25, 0, 0.75, 0.5]), "and", blob("tall"))],
+        files,
+        max_output_tokens=1,
+    )
+    first, second = shown(stations)
+    assert np.array_equal(first, np.asarray(wide)[:50, 50:150])
+    assert second.shape == (200, 100, 3)
+    assert second[0, 0, 0] > 240 > 20 > second[0, 0, 1]
+
+
+def test_the_page_asked_for_is_shown(stations):
+    files = {"pdf": scan(picture("ONE", size=(300, 150)), picture("TWO", size=(150, 300)))}
+    run(stations, [user(blob("pdf", page_number=2), "?")], files, max_output_tokens=1)
+    run(stations, [user(blob("pdf"), "?")], files, max_output_tokens=1)
+    second, first = (prompt.images()[0] for prompt in stations.station.engine.prompts)
+    assert second.shape[0] == 2 * second.shape[1]
+    assert first.shape[1] == 2 * first.shape[0]
+
+
+@pytest.mark.parametrize(
+    ("image", "error"),
+    [
+        (blob("pdf", page_number=3), RangeOutsideSource),
+        (blob("text"), MediaTypeUnsupported),
+        (blob("cut"), MediaCorrupt),
+        (blob("pdf", crop_box=[0.5, 0, 0.5001, 1]), FieldInvalid),
+        (blob("pdf", crop_box=[0.5, 0, 0.2, 1]), FieldInvalid),
+        (blob("pdf", crop_box=[0, 1]), FieldInvalid),
+    ],
+)
+def test_an_image_that_cannot_be_shown_fails_the_job(stations, image, error):
+    files = {
+        "pdf": scan(picture("ONE", size=(300, 150))),
+        "text": b"plain words, no picture",
+        "cut": encoded(picture("ONE"))[:200],
+    }
+    with pytest.raises(error):
+        run(stations, [user(image, "?")], files)
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        [],
+        [ChatMessage(role=CHAT_ROLE_ASSISTANT, parts=[ContentPart(text="yes")])],
+        [user("a")] * 33,
+        [ChatMessage(role=CHAT_ROLE_UNSPECIFIED, parts=[ContentPart(text="a")]), user("a")],
+    ],
+)
+def test_a_conversation_that_breaks_the_contract_is_refused(stations, messages):
+    with pytest.raises(FieldInvalid):
+        run(stations, messages)
+
+
+def test_a_schema_is_refused_for_now(stations):
+    with pytest.raises(FeatureDisabled):
+        run(stations, [user("a")], output_json_schema='{"type": "object"}')
+
+
+def test_the_models_own_refusal_fails_the_job(stations):
+    with pytest.raises(FieldInvalid, match="begin with the user"):
+        run(stations, [ChatMessage(role=CHAT_ROLE_ASSISTANT, parts=[ContentPart(text="a")]), user("a")])
+
+
+def test_a_job_cancelled_while_it_generates_ends_in_the_middle(stations):
+    attempt, spec, backstage = begin([user("a photo of a cat")], max_output_tokens=100_000)
+
+    def on_event(event):
+        if event.HasField("text_delta"):
+            attempt.stop(JobCancelled("enough"))
+
+    backstage.on_event = on_event
+    with pytest.raises(JobCancelled, match="enough"):
+        vision.run(attempt, spec, stations, **LIMITS)
+    assert sum(event.HasField("text_delta") for event in backstage.events) == 1
+
+
+def test_a_batch_that_is_run_again_is_not_told_twice():
+    class Faltering:
+        """Tells half, begins anew, and tells all."""
+
+        model = ModelRef(model="faltering")
+
+        def cost(self, item):
+            return 1
+
+        def batch_key(self, item):
+            return None
+
+        def run_batch(self, items):
+            for text in ("on", "one t", "o", "one", "one two"):
+                items[0].on_text(text, len(text))
+            return [vision.VisionResult(text="one two")]
+
+    with OneStation(Faltering()) as stations:
+        attempt, spec, backstage = begin([user("count")])
+        assert vision.run(attempt, spec, stations, **LIMITS).text == "one two"
+    assert "".join(event.text_delta.text for event in backstage.events) == "one two"
