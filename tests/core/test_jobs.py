@@ -198,15 +198,61 @@ def test_jobs_are_listed_newest_first_in_pages(store):
     assert first.records[0].labels["n"] in "01234"
 
 
-def test_an_expired_job_leaves_the_list(store):
-    job_id = create(store)
-    store.redis.delete(f"triptych:job:{job_id}")
-    assert store.run(jobs.list_page("acme", offset=0, limit=3)).looked_at == 1
-    sweep(store)
-    assert store.run(jobs.list_page("acme", offset=0, limit=3)).looked_at == 0
-
-
 def test_ids_sort_by_time():
     ids = [new_job_id() for _ in range(3)]
     assert len(set(ids)) == 3
     assert all(job_id[14] == "7" and job_id[19] in "89ab" for job_id in ids)
+
+
+def test_a_message_that_later_ones_overtook_is_sent_again_although_the_queue_is_never_empty(store):
+    lost, later, last = create(store), create(store), create(store)
+    store.redis.hincrby(f"triptych:job:{lost}", "published_ms", -60_000)
+    assert sweep(store) == []
+    claim(store, later)
+    assert [m.job_id for m in sweep(store)] == [lost]
+    assert sweep(store) == []
+    assert state(store, last) == S.JOB_STATE_PENDING
+
+
+def test_a_message_was_lost_if_a_slower_lane_is_served(store):
+    lost, slow = create(store, lane=0), create(store, lane=2)
+    store.redis.hincrby(f"triptych:job:{lost}", "published_ms", -60_000)
+    store.redis.hincrby(f"triptych:job:{slow}", "published_ms", -120_000)
+    claim(store, slow)
+    assert [m.job_id for m in sweep(store)] == [lost]
+
+
+def test_a_slower_lane_waits_for_a_faster_one_and_nothing_is_sent_again(store):
+    waiting, fast = create(store, lane=2), create(store, lane=0)
+    store.redis.hincrby(f"triptych:job:{waiting}", "published_ms", -60_000)
+    claim(store, fast)
+    assert sweep(store) == []
+
+
+def test_a_child_whose_parent_ended_is_cancelled_instead_of_run(store):
+    parent = create(store, kind="reasoning")
+    claim(store, parent)
+    child = create(store, parent=parent)
+    store.run(jobs.fail(parent, 1, MediaCorrupt("no image")))
+    assert claim(store, child) is None
+    assert state(store, child) == S.JOB_STATE_CANCELLED
+
+
+def test_a_child_of_a_parent_that_waits_for_its_next_attempt_runs(store):
+    parent = create(store, kind="reasoning")
+    claim(store, parent)
+    child = create(store, parent=parent)
+    store.run(jobs.release(parent, 1))
+    assert claim(store, child).attempt == 1
+
+
+def test_the_index_forgets_every_job_that_expired_however_many_outlive_it(store):
+    kept = [create(store) for _ in range(25)]
+    gone = create(store, ttl_ms=1)
+    claim(store, gone)
+    store.run(jobs.succeed(gone, 1, RESULT))
+    while store.redis.exists(f"triptych:job:{gone}"):
+        pass
+    assert store.run(jobs.list_page("acme", offset=0, limit=50)).looked_at == len(kept) + 1
+    sweep(store)
+    assert store.run(jobs.list_page("acme", offset=0, limit=50)).looked_at == len(kept)

@@ -105,7 +105,7 @@ def create(job: NewJob, *, max_pending: int) -> Op[tuple[Literal["created", "joi
 
 
 def claim(job_id: str, worker: str, lease_s: float) -> Op[JobRecord | None]:
-    """Takes a pending job; None if it is gone, late, or another worker's: then there is nothing to do."""
+    """Takes a pending job; None if it is gone, late, another worker's, or its parent ended: there is nothing to do."""
 
     def parse(answer: list[Any]) -> JobRecord | None:
         if answer[0] != b"claimed":
@@ -113,7 +113,7 @@ def claim(job_id: str, worker: str, lease_s: float) -> Op[JobRecord | None]:
         found = {key.decode(): value for key, value in _pairs(answer[1:])}
         return JobRecord.from_hash(job_id, found)
 
-    return _claim(parse, job_id, int(lease_s * 1000), worker)
+    return _claim(parse, job_id, int(lease_s * 1000), worker, _cancelled_error())
 
 
 def renew(job_id: str, attempt: int, lease_s: float) -> Op[Literal["ok", "cancel", "lost"]]:

@@ -9,6 +9,7 @@ local function finish(prefix, id, state, field, value)
   redis.call('SREM', prefix .. 'running:' .. found[1] .. ':' .. found[2], id)
   redis.call('ZREM', prefix .. 'pending:' .. found[1] .. ':' .. found[2], id)
   redis.call('ZREM', prefix .. 'queue_deadlines', id)
+  redis.call('ZADD', prefix .. 'expiring', now + ttl, id .. ' ' .. found[5])
   redis.call('DEL', prefix .. 'parts:' .. id)
   redis.call('XADD', prefix .. 'events:' .. id, '*', 'attempt', found[4], 'state', state)
   for _, key in ipairs({'job:', 'events:', 'children:'}) do redis.call('PEXPIRE', prefix .. key .. id, ttl) end

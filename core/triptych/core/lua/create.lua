@@ -28,7 +28,6 @@ redis.call('HSET', job, 'tenant', tenant, 'kind', kind, 'lane', lane, 'state', 1
 redis.call('ZADD', pending, now, id)
 redis.call('ZADD', prefix .. 'queue_deadlines', now + ARGV[11], id)
 redis.call('ZADD', prefix .. 'jobs:' .. tenant, now, id)
-redis.call('SADD', prefix .. 'tenants', tenant)
 if ARGV[10] ~= '' then redis.call('SADD', prefix .. 'children:' .. ARGV[10], id) end
 if request ~= '' then
   redis.call('HSET', request_key, 'digest', digest, 'id', id)

@@ -4,5 +4,6 @@ local found = redis.call('HMGET', prefix .. 'job:' .. id, 'state', 'tenant')
 if not found[1] or found[2] ~= ARGV[3] then return 'gone' end
 if tonumber(found[1]) < 4 then return 'running' end
 redis.call('ZREM', prefix .. 'jobs:' .. found[2], id)
+redis.call('ZREM', prefix .. 'expiring', id .. ' ' .. found[2])
 redis.call('DEL', prefix .. 'job:' .. id, prefix .. 'events:' .. id, prefix .. 'children:' .. id)
 return 'deleted'

@@ -29,29 +29,28 @@ for _, id in ipairs(redis.call('ZRANGE', prefix .. 'queue_deadlines', '-inf', no
   end
 end
 
--- A job waits but its kind's queue is empty: its message is with a worker, or it is lost. A second message does no
--- harm (the claim refuses it), and published_ms spaces them out.
+-- A job waits but its kind's queue is empty, or later messages were served before its own: that is with a worker, or it
+-- is lost. A second message does no harm (the claim refuses it), and published_ms spaces them out.
 for i = 8, #ARGV, 2 do
-  if ARGV[i + 1] == '0' then
-    for lane = 0, 2 do
-      for _, id in ipairs(redis.call('ZRANGE', prefix .. 'pending:' .. ARGV[i] .. ':' .. lane, 0, limit - 1)) do
-        local job = prefix .. 'job:' .. id
-        local published = redis.call('HGET', job, 'published_ms')
-        if not published then
-          redis.call('ZREM', prefix .. 'pending:' .. ARGV[i] .. ':' .. lane, id)
-        elseif now - tonumber(published) > tonumber(ARGV[7]) then
-          redis.call('HSET', job, 'published_ms', now)
-          again({ARGV[i], tostring(lane), id})
-        end
+  for lane = 0, 2 do
+    local served = ARGV[i + 1] == '0' and now or tonumber(redis.call('HGET', prefix .. 'served:' .. ARGV[i], lane) or 0)
+    for _, id in ipairs(redis.call('ZRANGE', prefix .. 'pending:' .. ARGV[i] .. ':' .. lane, 0, limit - 1)) do
+      local job = prefix .. 'job:' .. id
+      local published = redis.call('HGET', job, 'published_ms')
+      if not published then
+        redis.call('ZREM', prefix .. 'pending:' .. ARGV[i] .. ':' .. lane, id)
+      elseif served - tonumber(published) > tonumber(ARGV[7]) then
+        redis.call('HSET', job, 'published_ms', now)
+        again({ARGV[i], tostring(lane), id})
       end
     end
   end
 end
+
 -- The index of a tenant's jobs forgets those that have expired.
-for _, tenant in ipairs(redis.call('SMEMBERS', prefix .. 'tenants')) do
-  local index = prefix .. 'jobs:' .. tenant
-  for _, id in ipairs(redis.call('ZRANGE', index, 0, 19)) do
-    if redis.call('EXISTS', prefix .. 'job:' .. id) == 0 then redis.call('ZREM', index, id) end
-  end
+for _, entry in ipairs(redis.call('ZRANGE', prefix .. 'expiring', '-inf', now, 'BYSCORE', 'LIMIT', 0, 10 * limit)) do
+  local id, tenant = string.match(entry, '^(%S+) (.*)$')
+  redis.call('ZREM', prefix .. 'jobs:' .. tenant, id)
+  redis.call('ZREM', prefix .. 'expiring', entry)
 end
 return publish
