@@ -1,14 +1,17 @@
 """What a submitted job leaves behind: bytes in the blob store, a record, and a message with an id and nothing else."""
 
+import asyncio
 import base64
 import json
 
 import pytest
 import redis
+from google.protobuf.duration_pb2 import Duration
 
 from triptych.core.blobs import open_blobs
 from triptych.core.broker import Broker
 from triptych.core.errors import BackendUnavailable, BlobNotFound, RequestIdReused
+from triptych.core.jobs import Message
 from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
 from triptych.core.submission import Submission, Submittal
@@ -85,3 +88,26 @@ async def test_without_redis_nothing_is_accepted_and_the_caller_knows(tmp_path):
     submission.close()
     await store.close()
     server.close()
+
+
+async def test_inputs_live_as_long_as_their_job_may_wait_and_run(submission, settings):
+    day = 24 * 3600
+    options = {"queue_timeout": Duration(seconds=3 * day), "execution_timeout": Duration(seconds=day)}
+    record = await submission.submit(Submittal(**ocr(**options)))
+    name = record.job_spec().ocr.input.blob
+    assert open_blobs(settings).stat("t", name).expire_time_s >= record.create_ms / 1000 + 4 * day - 1
+
+
+async def test_a_broker_that_says_nothing_holds_nobody_up(tmp_path):
+    server = ThrowawayRedis().start()
+    broker = Broker(Settings(_env_file=None, redis_url=server.url, state_dir=tmp_path))
+    broker.publish(Message(kind="ocr", lane=1, job_id="j"))
+    server.freeze()
+    try:
+        for ask in (lambda: broker.publish(Message(kind="ocr", lane=1, job_id="j")), broker.queue_lengths):
+            with pytest.raises(BackendUnavailable):
+                await asyncio.wait_for(asyncio.to_thread(ask), 20)
+    finally:
+        server.thaw()
+        broker.close()
+        server.close()

@@ -51,6 +51,8 @@ class Broker:
 
     def __init__(self, settings: Settings) -> None:
         self._app = celery_app(settings)
+        # Not for the consumer, which waits on purpose: a connection that died without a word must hold nobody up.
+        self._app.conf.broker_transport_options["socket_timeout"] = 5
 
     def publish(self, message: Message) -> None:
         """Tells the workers of a kind that a job waits.

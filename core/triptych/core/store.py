@@ -13,7 +13,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry as AsyncRetry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError
+from redis.exceptions import NoScriptError, OutOfMemoryError, ReadOnlyError, ResponseError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
@@ -25,6 +25,8 @@ Argument = bytes | str | int | float
 PREFIX = "triptych:"
 # What means "Redis is away", as opposed to a bug of ours.
 AWAY = (RedisConnectionError, RedisTimeoutError, OutOfMemoryError, ReadOnlyError, OSError)
+# Refusals that pass by themselves, or when the operator acts: a full disk, a failover, a script that hogs the server.
+_REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY ", "UNKILLABLE")
 
 
 def _script(name: str) -> str:
@@ -54,8 +56,11 @@ class Script:
         return Op(("EVALSHA", self._sha, 0, PREFIX, *args), parse, self._text)
 
 
-def _unavailable(error: Exception) -> BackendUnavailable:
-    return BackendUnavailable(f"the job store cannot be reached ({type(error).__name__})", retry_after_s=1)
+def _raise_outage(error: Exception) -> None:
+    """Raises BackendUnavailable for an error of redis-py, unless it is a mistake of ours."""
+    if isinstance(error, AWAY) or str(error).startswith(_REFUSALS):
+        message = f"the job store cannot be reached ({type(error).__name__})"
+        raise BackendUnavailable(message, retry_after_s=1) from error
 
 
 class Store:
@@ -78,8 +83,9 @@ class Store:
                 answer = self.redis.execute_command(*op.command)  # type: ignore[no-untyped-call]
             except NoScriptError:
                 answer = self.redis.execute_command("EVAL", op.script, *op.command[2:])  # type: ignore[no-untyped-call]
-        except AWAY as error:
-            raise _unavailable(error) from error
+        except (*AWAY, ResponseError) as error:
+            _raise_outage(error)
+            raise
         return op.parse(answer)
 
     def run_all(self, ops: Sequence[Op[T]]) -> list[T]:
@@ -93,7 +99,8 @@ class Store:
                 pipeline.execute_command(*op.command)  # type: ignore[no-untyped-call]
             answers = pipeline.execute(raise_on_error=False)
         except AWAY as error:
-            raise _unavailable(error) from error
+            _raise_outage(error)
+            raise
         return [
             self.run(op) if isinstance(answer, NoScriptError) else op.parse(_raise(answer))
             for op, answer in zip(ops, answers, strict=True)
@@ -106,6 +113,7 @@ class Store:
 
 def _raise(answer: Any) -> Any:
     if isinstance(answer, Exception):
+        _raise_outage(answer)
         raise answer
     return answer
 
@@ -132,8 +140,9 @@ class AsyncStore:
                 answer = await self.redis.execute_command(*op.command)  # type: ignore[no-untyped-call]
             except NoScriptError:
                 answer = await self.redis.execute_command("EVAL", op.script, *op.command[2:])  # type: ignore[no-untyped-call]
-        except AWAY as error:
-            raise _unavailable(error) from error
+        except (*AWAY, ResponseError) as error:
+            _raise_outage(error)
+            raise
         return op.parse(answer)
 
     async def close(self) -> None:

@@ -75,13 +75,16 @@ class Submission:
 
     async def _stored(self, submittal: Submittal) -> JobSpec:
         """The specification with every input's bytes in the blob store, and none in itself."""
+        # An input that is gone when its job begins would fail it.
+        needed_s = (self._queue_timeout_ms(submittal) + self._execution_timeout_ms(submittal)) / 1000
+        ttl_s = max(self._settings.blob_ttl_s, needed_s)
         spec = JobSpec()
         spec.CopyFrom(submittal.spec)
         for path, source in inputs(spec):
             if source.WhichOneof("source") == "content":
-                source.blob = (await asyncio.to_thread(self._blobs.put, submittal.tenant, source.content)).name
+                source.blob = (await asyncio.to_thread(self._blobs.put, submittal.tenant, source.content, ttl_s)).name
             elif source.blob:
-                await asyncio.to_thread(self._blobs.touch, submittal.tenant, source.blob)
+                await asyncio.to_thread(self._blobs.touch, submittal.tenant, source.blob, ttl_s)
             else:
                 raise FieldInvalid(path, "one of blob and content must be set")
         return spec
@@ -95,8 +98,8 @@ class Submission:
             kind=kind,
             lane=LANES.index(options.priority or submittal.default_priority),
             spec=raw,
-            queue_timeout_ms=options.queue_timeout.ToMilliseconds() or settings.queue_timeout_s * 1000,
-            execution_timeout_ms=options.execution_timeout.ToMilliseconds() or settings.execution_timeout_s * 1000,
+            queue_timeout_ms=self._queue_timeout_ms(submittal),
+            execution_timeout_ms=self._execution_timeout_ms(submittal),
             ttl_ms=options.result_ttl.ToMilliseconds() or settings.result_ttl_s * 1000,
             parent=submittal.parent,
             trace_id=submittal.trace_id,
@@ -104,3 +107,11 @@ class Submission:
             request_id=submittal.request_id,
             request_digest=hashlib.sha256(raw + options.SerializeToString(deterministic=True)).hexdigest(),
         )
+
+    def _queue_timeout_ms(self, submittal: Submittal) -> int:
+        asked_ms: int = submittal.options.queue_timeout.ToMilliseconds()
+        return asked_ms or self._settings.queue_timeout_s * 1000
+
+    def _execution_timeout_ms(self, submittal: Submittal) -> int:
+        asked_ms: int = submittal.options.execution_timeout.ToMilliseconds()
+        return asked_ms or self._settings.execution_timeout_s * 1000

@@ -78,6 +78,16 @@ class ThrowawayRedis:
             self._process.wait()
             self._process = None
 
+    def freeze(self) -> None:
+        """Stops the server from answering; its connections stay open, as behind a broken network."""
+        if self._process:
+            os.kill(self._process.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """Lets a frozen server go on."""
+        if self._process:
+            os.kill(self._process.pid, signal.SIGCONT)
+
     def close(self) -> None:
         """Kills the server and deletes its data."""
         self.kill()

@@ -1,0 +1,42 @@
+"""What counts as "Redis is away": everything that passes without anybody changing the program."""
+
+import pytest
+import redis
+
+from triptych.core import jobs, load
+from triptych.core.errors import BackendUnavailable
+from triptych.core.store import AsyncStore, Store
+
+
+@pytest.fixture
+def refusing(redis_url):
+    """A server that takes no writes for now; the same path as a full disk, a failover or an endless script."""
+    admin = redis.Redis.from_url(redis_url)
+    admin.config_set("min-replicas-to-write", 1)
+    yield redis_url
+    admin.config_set("min-replicas-to-write", 0)
+    admin.close()
+
+
+def test_a_server_that_takes_no_writes_is_away(refusing):
+    store = Store(refusing)
+    announcement = load.announce("ocr", "w", ["m"], 5)
+    for work in (lambda: store.run(announcement), lambda: store.run_all([announcement] * 2)):
+        with pytest.raises(BackendUnavailable):
+            work()
+    store.close()
+
+
+async def test_a_server_that_takes_no_writes_is_away_for_services_too(refusing):
+    store = AsyncStore(refusing)
+    with pytest.raises(BackendUnavailable):
+        await store.run(load.announce("ocr", "w", ["m"], 5))
+    await store.close()
+
+
+def test_a_mistake_of_ours_is_no_outage(redis_url):
+    store = Store(redis_url)
+    store.redis.set("triptych:parts:j", "no hash")
+    with pytest.raises(redis.exceptions.ResponseError):
+        store.run(jobs.parts("j"))
+    store.close()
