@@ -29,8 +29,14 @@ class Stack:
         }
 
     def run(self, *arguments, timeout_s=300):
-        command = [sys.executable, "-m", "triptych.cli", *arguments]
-        return subprocess.run(command, env=self.env, capture_output=True, text=True, timeout=timeout_s, check=False)
+        """Runs the command as a user does."""
+        return self.python("-m", "triptych.cli", *arguments, timeout_s=timeout_s)
+
+    def python(self, *arguments, timeout_s=300, **env):
+        command = [sys.executable, *map(str, arguments)]
+        return subprocess.run(
+            command, env=self.env | env, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
 
     def up(self):
         done = self.run("up", "--no-pull", "--timeout", str(UP_TIMEOUT_S))

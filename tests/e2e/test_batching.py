@@ -33,3 +33,17 @@ def test_16_concurrent_transcribe_calls_share_batches_and_hear_the_same(stack, c
     batches, items = (after - was for after, was in zip(stack.batches("worker-transcription"), before, strict=True))
     assert texts == [single[clip] for clip in asked]
     assert batches < items
+
+
+def test_concurrent_generate_calls_share_batches_and_say_the_same(stack, client):
+    files = [png(f"Invoice number {4000 + n}", f"Total due {n}.25 EUR") for n in range(3)]
+    question = "What is the invoice number? Answer with the number only."
+    single = [client.generate(question, [file]).text for file in files]
+    assert "4001" in single[1]
+    before = stack.batches("worker-vision")
+    with ThreadPoolExecutor(9) as pool:
+        texts = list(pool.map(lambda n: client.generate(question, [files[n % 3]]).text, range(9)))
+    batches, items = (after - was for after, was in zip(stack.batches("worker-vision"), before, strict=True))
+    assert texts == [single[n % 3] for n in range(9)]
+    assert items == 9
+    assert batches < items

@@ -346,9 +346,11 @@ class Evidence(_message.Message):
     evidence_id: _builtins.str
     """Unique in the result: "e1", "e2", ...; Answer.text cites it as [e1]."""
     document_id: _builtins.str
-    """SourceDocument.document_id."""
+    """SourceDocument.document_id; empty with QUOTE_MATCH_NONE."""
     quote: _builtins.str
-    """Words of the document; empty for a purely visual anchor."""
+    """Words of the document as recognized; empty for a purely visual anchor. With QUOTE_MATCH_NONE the model's own
+    words, which no document has.
+    """
     quote_match: Global___QuoteMatch.ValueType
     """Whether the quote was found again in the recognized text."""
     confidence: _builtins.float
