@@ -118,6 +118,13 @@ def test_what_cannot_be_opened_is_corrupt(data):
         opened(data)
 
 
+def test_a_file_without_pages_is_not_taken_for_an_encrypted_one_that_came_before(data_dir):
+    with pytest.raises(MediaEncrypted):
+        opened((data_dir / "pages" / "aes256_password.pdf").read_bytes())
+    with pytest.raises(MediaCorrupt):
+        opened(text_pdf())
+
+
 @pytest.mark.parametrize("name", ["kids_loop", "million_pages_claim", "no_xref"])
 def test_a_damaged_tree_gives_the_pages_it_has(data_dir, name):
     with opened((data_dir / "pages" / f"{name}.pdf").read_bytes()) as pages:

@@ -94,7 +94,7 @@ def selected_pages(spec: OcrSpec, page_count: int, max_page_count: int) -> list[
         if asked.first_page < 1 or last < asked.first_page:
             raise FieldInvalid(f"pages[{index}]", "needs 1 <= first_page <= last_page")
         if last > page_count:
-            raise RangeOutsideSource(f"page {last} of a document of {page_count}")
+            raise RangeOutsideSource(f"page {last} was asked for, but the document has {page_count}")
         ranges.append((asked.first_page, last))
     ranges = sorted(ranges) or [(1, page_count)]
     if any(later[0] <= earlier[1] for earlier, later in pairwise(ranges)):

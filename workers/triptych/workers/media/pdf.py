@@ -172,7 +172,9 @@ def _open(data: bytes) -> pdfium.PdfDocument:
     try:
         document = pdfium.PdfDocument(data)
     except pdfium.PdfiumError as error:
-        if error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY}:
+        # The code may be that of an earlier file: PDFium sets none for a document without pages.
+        asked = error.err_code in {pdfium_c.FPDF_ERR_PASSWORD, pdfium_c.FPDF_ERR_SECURITY}
+        if asked and b"/Encrypt" in data:
             raise MediaEncrypted("the PDF needs a password") from error
         raise MediaCorrupt("the PDF cannot be read") from error
     try:
