@@ -11,6 +11,8 @@ from pathlib import Path
 mode = sys.argv[1] if len(sys.argv) > 1 else "serve"
 if mode == "crash":
     sys.exit("no such device")
+if mode == "crash-json":
+    sys.exit(json.dumps({"level": "ERROR", "message": "cannot start: no weights"}))
 if mode == "crash-once":
     marker = Path(sys.argv[2])
     if not marker.exists():

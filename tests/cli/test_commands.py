@@ -215,6 +215,33 @@ async def test_wrong_usage_is_exit_code_2(triptych: Triptych, files: list[str], 
     assert (await triptych(*args)).exit_code == 2
 
 
+async def test_wrong_usage_is_an_object_too_for_programs(triptych: Triptych, files: list[str]) -> None:
+    for args in (("ocr", "none.pdf"), ("jobs", "list", "--limit", "0"), ("ocr", files[0], "--pages", "3-1")):
+        result = await triptych(*args, "--json")
+        assert result.exit_code == 2
+        assert json.loads(result.stdout)["error"]["reason"] == "FIELD_INVALID"
+
+
+async def test_an_empty_file_is_wrong_usage(triptych: Triptych, tmp_path: Path) -> None:
+    (tmp_path / "empty.pdf").touch()
+    result = await triptych("ocr", "empty.pdf")
+    assert result.exit_code == 2
+    assert "empty.pdf is empty" in result.stderr
+
+
+async def test_silence_and_blank_pages_are_said_to_be_so(server: StandIn, triptych: Triptych, files: list[str]) -> None:
+    server.jobs.outcome = {"result": JobResult(transcription={})}
+    assert "no speech was found" in (await triptych("transcribe", files[1])).stderr
+    server.jobs.outcome = {"result": JobResult(ocr={"pages": [{"page_number": 1}]})}
+    assert "no text was found" in (await triptych("ocr", files[0])).stderr
+
+
+async def test_a_failed_part_of_an_answer_keeps_its_hint(server: StandIn, triptych: Triptych, files: list[str]) -> None:
+    failed = errors.StageFailed("document 'd1' failed", metadata={"reason": "MEDIA_ENCRYPTED"})
+    server.jobs.outcome = {"error": failed.to_status()}
+    assert "hint: remove the password first" in (await triptych("ask", "What?", files[0])).stderr
+
+
 async def test_a_wrong_setting_is_named(triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_LEASE_S", "soon")
     result = await triptych("ocr", files[0])

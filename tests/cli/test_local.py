@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import socket
 from importlib import resources
@@ -19,7 +20,7 @@ from triptych.cli.demo import Task, is_right, load_tasks
 from triptych.cli.options import page_ranges
 from triptych.cli.pictures import MARK, draw_evidence
 from triptych.cli.stack.lock import StackLock
-from triptych.cli.stack.record import StackRecord
+from triptych.cli.stack.record import ProcessRecord, StackRecord
 from triptych.core.settings import Settings
 from triptych.v1.reasoning_pb2 import Evidence, ReasoningResult
 
@@ -33,8 +34,6 @@ def test_the_address_comes_from_option_setting_stack_default_in_this_order(
     plain = load_settings(tmp_path)
     assert find_services("", plain).target == "127.0.0.1:50051"
     with StackLock(tmp_path):
-        import os
-
         StackRecord(supervisor_pid=os.getpid(), state="ready", target="127.0.0.1:7").write(tmp_path)
         assert find_services("", plain).target == "127.0.0.1:7"
         monkeypatch.setenv("TRIPTYCH_TARGET", "elsewhere:1")
@@ -70,6 +69,33 @@ def test_doctor_sees_a_redis_that_does_not_answer(tmp_path: Path) -> None:
     check = checks.redis_check(Settings(state_dir=tmp_path, redis_url="redis://:secret@127.0.0.1:1/0"))
     assert check.level == "fail"
     assert "secret" not in check.message
+
+
+def test_doctor_names_a_variable_that_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_LISTENN", "127.0.0.1:1")
+    check = checks.settings_check(Settings(state_dir=tmp_path))
+    assert check.level == "warn"
+    assert "TRIPTYCH_LISTENN" in check.message
+
+
+def test_up_starts_nothing_if_the_named_redis_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIPTYCH_REDIS_URL", "redis://127.0.0.1:1/0")
+    result = CliRunner().invoke(cli, ["up", "--no-pull", "--state-dir", str(tmp_path)])
+    assert result.exit_code == 3
+    assert "TRIPTYCH_REDIS_URL: 127.0.0.1:1/0 does not answer" in result.stderr
+    assert not StackRecord.path(tmp_path).exists()
+
+
+def test_status_says_which_process_of_a_ready_stack_is_away(tmp_path: Path) -> None:
+    with StackLock(tmp_path):
+        away = ProcessRecord(
+            name="worker-ocr", state="backoff", log="", pid=0, started_at=0, restarts=1, exit_code=-9, ready={}
+        )
+        StackRecord(supervisor_pid=os.getpid(), state="ready", target="127.0.0.1:1", processes=(away,)).write(tmp_path)
+        result = CliRunner().invoke(cli, ["status", "--state-dir", str(tmp_path)])
+    assert result.exit_code == 3
+    assert result.stdout.splitlines()[0] == f"ready, but not worker-ocr: {tmp_path}"
+    assert "ended with -9" in result.stdout
 
 
 def page_evidence(polygon: list[float]) -> Evidence:

@@ -102,5 +102,5 @@ def test_without_names_the_defaults_are_meant(run):
 def test_a_wrong_models_file_is_an_error(run, tmp_path):
     (tmp_path / "more.toml").write_text("[models.mine]")
     done = run("list")
-    assert done.exit_code == 1
+    assert done.exit_code == 2
     assert done.stderr.startswith(f"error: {tmp_path / 'more.toml'}: models.mine.kind: ")

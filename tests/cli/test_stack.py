@@ -178,6 +178,11 @@ def test_a_process_that_never_starts_ends_the_start_with_its_log(start: Start, t
     eventually(lambda: not holder(tmp_path))
 
 
+def test_of_a_last_line_in_json_the_message_is_told(start: Start) -> None:
+    with pytest.raises(PreconditionFailed, match=r"bad does not start: cannot start: no weights$"):
+        start(standin("bad", "crash-json"))
+
+
 def test_a_program_that_is_not_there_ends_the_start(start: Start) -> None:
     with pytest.raises(PreconditionFailed, match="No such file"):
         start(ProcessSpec(name="ghost", command=("/nonexistent/program",)))

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from triptych.cli.failure import EPILOG, FAILED, INTERRUPTED, end_with
+from triptych.cli.failure import EPILOG, INTERRUPTED, end_with, end_with_usage
 
 # Name -> where it is and what it does. Said here so that `--help` need not import them.
 COMMANDS = {
@@ -52,11 +52,15 @@ class Commands(click.Group):
         except KeyboardInterrupt:
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except click.UsageError as error:
+            end_with_usage(ctx, error)
         except (click.exceptions.Exit, click.ClickException, click.Abort, BrokenPipeError):
             raise
         except OSError as error:
-            click.secho(f"error: {error}", fg="red", err=True)
-            ctx.exit(FAILED)
+            from triptych.core.errors import PreconditionFailed
+
+            what = f"{error.filename}: " if error.filename else ""
+            end_with(ctx, PreconditionFailed(f"{what}{error.strerror or error}"))
         except Exception as error:
             from triptych.core.errors import TriptychError
 

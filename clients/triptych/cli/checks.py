@@ -39,6 +39,7 @@ class Check:
 def all_checks(settings: Settings) -> Iterator[Check]:
     """Yields every check."""
     yield python_check()
+    yield settings_check(settings)
     yield from extras_checks()
     yield from weights_checks(settings)
     yield redis_check(settings)
@@ -55,6 +56,20 @@ def python_check() -> Check:
     if (3, 11) <= sys.version_info[:2] <= (3, 13):
         return Check(name="python", level="ok", message=version)
     return Check(name="python", level="fail", message=f"{version} is not supported", hint="use Python 3.11 to 3.13")
+
+
+def settings_check(settings: Settings) -> Check:
+    """Whether every TRIPTYCH_ variable is a setting: one with a slip of the pen would be passed over in silence."""
+    # Not settings: what tells a process of the stack apart, see docs/cli.md.
+    known = {f"TRIPTYCH_{name.upper()}" for name in type(settings).model_fields} | {
+        "TRIPTYCH_READY_FILE",
+        "TRIPTYCH_PARENT_FD",
+    }
+    unknown = sorted(name for name in os.environ if name.startswith("TRIPTYCH_") and name not in known)
+    if unknown:
+        message = f"{', '.join(unknown)} is no setting" if len(unknown) == 1 else f"no settings: {', '.join(unknown)}"
+        return Check(name="settings", level="warn", message=message, hint="`.env.example` lists them all")
+    return Check(name="settings", level="ok", message="every TRIPTYCH_ variable is known")
 
 
 def extras_checks() -> Iterator[Check]:

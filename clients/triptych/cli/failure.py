@@ -27,15 +27,29 @@ def hint_for(error: TriptychError) -> str:
         (errors.Unavailable, "start a stack with `triptych up`, or name one with --target or TRIPTYCH_TARGET"),
         (errors.Unauthenticated, "give a key with --api-key or TRIPTYCH_API_KEY"),
         (errors.ModelNotFound, "`triptych models list` shows what there is"),
+        (errors.BlobNotFound, "results and inputs are kept for a day"),
         (errors.JobNotFound, "`triptych jobs list` shows what there is; ended jobs are kept for a day"),
         (errors.TimedOut, "allow more with --timeout"),
         (errors.QueueFull, "the services are busy; try again later"),
-        (errors.MediaTypeUnsupported, "audio, video, PDF, PNG, JPEG, WebP, TIFF and BMP can be read"),
+        (errors.MediaTypeUnsupported, _reader_hint(error.message)),
         (errors.MediaEncrypted, "remove the password first"),
     ]
     if "hint" in error.metadata:
         return error.metadata["hint"]
+    if isinstance(error, errors.StageFailed):
+        # The hint of what failed inside of the job.
+        cause = error.metadata.get("reason", "")
+        return next((hint for cls, hint in hints if cls.reason == cause), "")
     return next((hint for cls, hint in hints if isinstance(error, cls)), "")
+
+
+def _reader_hint(message: str) -> str:
+    """Gives what to do about a type that the command cannot read."""
+    if message.endswith("reads a PDF or an image"):
+        return "`triptych transcribe` reads audio and video, `triptych ask` reads all of them"
+    if message.endswith("reads audio or video"):
+        return "`triptych ocr` reads PDFs and images, `triptych ask` reads all of them"
+    return "audio, video, PDF, PNG, JPEG, WebP, TIFF and BMP can be read"
 
 
 def exit_code_of(error: TriptychError) -> int:
@@ -46,7 +60,7 @@ def exit_code_of(error: TriptychError) -> int:
         return UNREACHABLE
     if isinstance(error, errors.NotFound):
         return NOT_FOUND
-    if error.metadata.get("field", "").startswith("TRIPTYCH_"):
+    if isinstance(error, errors.FieldInvalid | errors.SchemaInvalid):
         return USAGE
     return TIMED_OUT if isinstance(error, errors.TimedOut) else FAILED
 
@@ -54,11 +68,28 @@ def exit_code_of(error: TriptychError) -> int:
 def end_with(context: click.Context, error: TriptychError) -> NoReturn:
     """Says what went wrong, to people on standard error or with --json as an object, and ends the command."""
     hint = hint_for(error)
-    if context.find_root().meta.get("triptych.json"):
-        facts = {"reason": error.reason, "message": error.message, "hint": hint, "metadata": error.metadata}
-        click.echo(json.dumps({"error": facts}, ensure_ascii=False, indent=2))
+    if _wants_json(context):
+        _echo_failure(error.reason, error.message, hint, error.metadata)
     else:
         click.secho(f"error: {error.message}", fg="red", err=True)
         if hint:
             click.echo(f"hint: {hint}", err=True)
     context.exit(exit_code_of(error))
+
+
+def end_with_usage(context: click.Context, error: click.UsageError) -> NoReturn:
+    """Ends the command after wrong arguments: click says it to people, an object says it to programs."""
+    if not _wants_json(context):
+        raise error
+    where = error.ctx.command_path if error.ctx else "triptych"
+    _echo_failure("FIELD_INVALID", error.format_message(), f"{where} --help", {})
+    context.exit(USAGE)
+
+
+def _wants_json(context: click.Context) -> bool:
+    return bool(context.find_root().meta.get("triptych.json"))
+
+
+def _echo_failure(reason: str, message: str, hint: str, metadata: dict[str, str]) -> None:
+    facts = {"reason": reason, "message": message, "hint": hint, "metadata": metadata}
+    click.echo(json.dumps({"error": facts}, ensure_ascii=False, indent=2))

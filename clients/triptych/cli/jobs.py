@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +11,14 @@ import click
 
 from triptych.cli import options
 from triptych.cli.connection import connect
-from triptych.cli.failure import FAILED
-from triptych.cli.printing import as_dict, echo_json, echo_table, enum_word
+from triptych.cli.failure import EPILOG, FAILED
+from triptych.cli.printing import age, as_dict, echo_json, echo_table, enum_word
 
 if TYPE_CHECKING:
     from triptych.v1.job_pb2 import Job, JobEvent
 
 KINDS = ("transcription", "ocr", "vision", "reasoning")
+FACTS = ("job", "kind", "state", "created", "stage", "percent", "attempt", "part of")
 STATES = ("pending", "running", "cancelling", "succeeded", "failed", "cancelled")
 
 
@@ -23,12 +26,12 @@ def _name(text: str) -> str:
     return text if text.startswith("jobs/") else f"jobs/{text}"
 
 
-@click.group()
+@click.group(epilog=EPILOG)
 def jobs() -> None:
     """Lists, shows, watches and cancels jobs."""
 
 
-@jobs.command("list")
+@jobs.command("list", short_help="List jobs, newest first.")
 @click.option(
     "--state", "states", type=click.Choice(STATES), multiple=True, help="Only in this state; may be repeated."
 )
@@ -46,7 +49,10 @@ def list_jobs(
     state_dir: Path | None,
     as_json: bool,
 ) -> None:
-    """Lists jobs, newest first."""
+    """Lists jobs, newest first, those too that a question started: the parts.
+
+    In a pipe: name, kind, state, time of creation, stage, percent, attempt, the job that it is a part of.
+    """
     from triptych.v1.job_pb2 import JobKind, JobState
     from triptych.v1.job_service_pb2 import JobFilter
 
@@ -59,8 +65,23 @@ def list_jobs(
     if as_json:
         echo_json([as_dict(job) for job in found])
     else:
-        columns = ("job", "kind", "state", "created", "stage", "percent", "attempt")
-        echo_table(columns, [_row(job) for job in found])
+        short = sys.stdout.isatty()
+        columns = ("job", "kind", "state", "age", "stage") if short else FACTS
+        echo_table(columns, [_short_row(job) if short else _row(job) for job in found])
+
+
+def _short_row(job: Job) -> tuple[object, ...]:
+    """A line of the table for people; it has to fit 80 columns."""
+    from triptych.v1.job_pb2 import JobKind, JobState
+
+    percent = f" {job.progress.percent}%" if job.progress.HasField("percent") else ""
+    return (
+        job.name.removeprefix("jobs/"),
+        enum_word(JobKind, job.kind) + (" (part)" if job.parent_job else ""),
+        enum_word(JobState, job.state),
+        age(time.time() - job.create_time.ToMilliseconds() / 1000),
+        f"{job.progress.stage}{percent}" if job.state == JobState.JOB_STATE_RUNNING else "",
+    )
 
 
 def _row(job: Job) -> tuple[object, ...]:
@@ -74,10 +95,11 @@ def _row(job: Job) -> tuple[object, ...]:
         job.progress.stage,
         job.progress.percent if job.progress.HasField("percent") else "",
         job.attempt,
+        job.parent_job,
     )
 
 
-@jobs.command()
+@jobs.command(short_help="Show a job with its result or its error.")
 @click.argument("name")
 @options.server_options
 @options.json_option
@@ -90,9 +112,9 @@ def get(*, name: str, target: str, api_key: str, state_dir: Path | None, as_json
     if as_json:
         echo_json(as_dict(job))
         return
-    columns = ("job", "kind", "state", "created", "stage", "percent", "attempt")
-    for column, value in zip(columns, _row(job), strict=True):
-        click.echo(f"{column}: {value}")
+    for column, value in zip(FACTS, _row(job), strict=True):
+        if value != "":
+            click.echo(f"{column}: {value}")
     if job.WhichOneof("outcome") == "error":
         click.echo(f"error: {job.error.message}")
     elif job.WhichOneof("outcome") == "result":
@@ -112,7 +134,7 @@ def _text(job: Job) -> str:
             return result.reasoning.answer.text
 
 
-@jobs.command()
+@jobs.command(short_help="Follow a job until it ends.")
 @click.argument("name")
 @click.option("--partials", is_flag=True, help="Also show partial results.")
 @options.server_options
@@ -145,10 +167,13 @@ def watch(
 
 
 def _event_line(event: JobEvent) -> str:
+    from triptych.client.jobs import TERMINAL
     from triptych.v1.job_pb2 import JobState
 
     match event.WhichOneof("event"):
         case "job":
+            if event.job.state in TERMINAL and event.job.WhichOneof("outcome") is None:
+                return ""  # the state in which a job that has ended is found; its story follows
             error = f": {event.job.error.message}" if event.job.WhichOneof("outcome") == "error" else ""
             return f"{enum_word(JobState, event.job.state)}{error}"
         case "progress":
@@ -169,7 +194,7 @@ def _event_line(event: JobEvent) -> str:
             return ""
 
 
-@jobs.command()
+@jobs.command(short_help="Cancel a job.")
 @click.argument("name")
 @options.server_options
 @options.json_option

@@ -28,7 +28,7 @@ def models() -> None:
     """List, pull and verify models."""
 
 
-@models.command("list", epilog=EPILOG)
+@models.command("list", epilog=EPILOG, short_help="List the models that are known, and whether they are here.")
 @json_option
 def list_models(*, as_json: bool) -> None:
     """List the models that come with Triptych, and those of TRIPTYCH_MODELS_FILE.
@@ -48,7 +48,7 @@ def list_models(*, as_json: bool) -> None:
         echo_table(keys, [[model[key] for key in keys] for model in facts])
 
 
-@models.command(epilog=EPILOG)
+@models.command(epilog=EPILOG, short_help="Bring the weights of models.")
 @click.argument("names", nargs=-1)
 @json_option
 def pull(names: tuple[str, ...], *, as_json: bool) -> None:
@@ -80,7 +80,7 @@ def pull(names: tuple[str, ...], *, as_json: bool) -> None:
         echo_json([_facts(catalog, entry, is_default=entry.name in _defaults(settings)) for entry in entries])
 
 
-@models.command(epilog=EPILOG)
+@models.command(epilog=EPILOG, short_help="Hash every file again.")
 @click.argument("names", nargs=-1)
 @json_option
 @click.pass_context
@@ -112,7 +112,7 @@ class PullDisplay:
         self._progress: Progress | None = None
         if sys.stderr.isatty():
             columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-            self._progress = Progress(*columns, console=Console(stderr=True))
+            self._progress = Progress(*columns, console=Console(stderr=True, highlight=False))
 
     def __enter__(self) -> Self:
         if self._progress:

@@ -68,6 +68,8 @@ def ocr(
                 click.echo(f"{percent_box(line.polygon)}  {line.text}")
                 for word in line.words:
                     click.echo(f"    {percent_box(word.polygon)}  {word.text}")
+        if not failed and not any(page.text for page in outcome.ocr.pages):
+            click.echo("no text was found", err=True)
         for page in failed:
             click.secho(f"error: page {page.page_number}: {page.error.message}", fg="red", err=True)
     if failed:

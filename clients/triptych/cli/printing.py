@@ -35,7 +35,10 @@ def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(*columns, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for number, column in enumerate(columns):
+        # What comes first is what people copy: it is never cut.
+        table.add_column(column, no_wrap=number == 0, overflow="fold" if number == 0 else "ellipsis")
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console().print(table)
@@ -45,6 +48,14 @@ def clock(ms: int) -> str:
     """Gives a position in audio as mm:ss.ms."""
     minutes, rest = divmod(ms, 60_000)
     return f"{minutes:02d}:{rest // 1000:02d}.{rest % 1000:03d}"
+
+
+def age(seconds: float) -> str:
+    """Gives a duration as one number: 12 s, 3 min, 2 h, 4 d."""
+    for length, unit in ((86_400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= length:
+            return f"{seconds // length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
 
 
 def enum_word(enum: Any, value: int) -> str:

@@ -33,7 +33,7 @@ class JobDisplay:
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-            self._bar = Progress(*columns, console=Console(stderr=True), transient=True)
+            self._bar = Progress(*columns, console=Console(stderr=True, highlight=False), transient=True)
             self._task = self._bar.add_task("sending", total=None)
             self._bar.start()
         return self
@@ -44,6 +44,8 @@ class JobDisplay:
 
     def show(self, event: JobEvent) -> None:
         """Shows one event."""
+        from triptych.v1.job_pb2 import JobProgress, JobState
+
         if self._quiet:
             return
         if event.attempt > self._attempt:
@@ -51,8 +53,9 @@ class JobDisplay:
             self._line(f"a worker was lost; attempt {event.attempt}")
         if event.HasField("progress"):
             self._progress(event.progress)
-        elif event.HasField("job") and event.job.HasField("progress"):
-            self._progress(event.job.progress)
+        elif event.HasField("job") and not self._stage and event.job.state == JobState.JOB_STATE_PENDING:
+            # Events of a job that are sent again carry its newest progress: only what is said once is shown.
+            self._progress(JobProgress(stage="queued"))
 
     def _progress(self, progress: JobProgress) -> None:
         counts = f" {progress.completed_unit_count}/{progress.total_unit_count}" if progress.total_unit_count else ""

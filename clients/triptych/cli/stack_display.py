@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 import click
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.status import Status
 
     from triptych.cli.stack.record import StackRecord
@@ -27,13 +29,15 @@ class StackDisplay:
         self._plain = plain
         self._began_s = time.monotonic()
         self._seen: dict[str, tuple[str, int]] = {}
+        self._console: Console | None = None
         self._status: Status | None = None
 
     def __enter__(self) -> Self:
         if not self._plain and sys.stderr.isatty():
             from rich.console import Console
 
-            self._status = Console(stderr=True).status("starting")
+            self._console = Console(stderr=True, highlight=False)
+            self._status = self._console.status("starting")
             self._status.start()
         return self
 
@@ -49,12 +53,27 @@ class StackDisplay:
                 continue
             self._seen[process.name] = now
             if process.state == "ready":
-                click.echo(f"{process.name} is ready after {time.monotonic() - self._began_s:.1f} s", err=True)
+                self._line(f"{process.name} is ready after {time.monotonic() - self._began_s:.1f} s")
             elif process.state == "backoff":
-                click.echo(f"{process.name} ended with {process.exit_code}; see {process.log}", err=True)
+                self._line(f"{process.name} ended with {process.exit_code}; see {process.log}")
         if self._status is not None:
             waiting = [process.name for process in record.processes if process.state != "ready"]
-            self._status.update(f"waiting for {', '.join(waiting)}")
+            ending = record.state in ("stopping", "failed")
+            self._status.update("stopping" if ending else f"waiting for {_short(waiting)}")
+
+    def _line(self, text: str) -> None:
+        """Writes a line; above the spinner if there is one, or the two would share a line."""
+        if self._console is not None:
+            self._console.print(text, markup=False, soft_wrap=True)
+        else:
+            click.echo(text, err=True)
+
+
+def _short(names: Sequence[str]) -> str:
+    """Gives names so that they fit one line: worker-ocr, worker-vision -> worker ocr, vision."""
+    workers = [name.removeprefix("worker-") for name in names if name.startswith("worker-")]
+    parts = [name for name in names if not name.startswith("worker-")]
+    return ", ".join(parts + ([f"worker {', '.join(workers)}"] if workers else []))
 
 
 def summary(record: StackRecord, state_dir: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,8 +12,8 @@ import click
 
 from triptych.cli import options
 from triptych.cli.connection import find_services, load_settings
-from triptych.cli.failure import UNREACHABLE
-from triptych.cli.printing import as_dict, echo_json, echo_table, enum_word
+from triptych.cli.failure import UNREACHABLE, hint_for
+from triptych.cli.printing import age, as_dict, echo_json, echo_table, enum_word
 from triptych.cli.stack_display import summary
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ def status(context: click.Context, *, target: str, api_key: str, state_dir: Path
     settings = load_settings(state_dir)
     record = running(settings.state_dir)
     address = find_services(target, settings)
+    if record is not None and address.found_by == "option" and address.target != record.target:
+        record = None  # somebody else's services were asked for, not the stack of this machine
     queues: list[Queue] = []
     problem: TriptychError | None = None
     with Client(address.target, api_key=api_key or settings.api_key) as client:
@@ -52,28 +55,40 @@ def status(context: click.Context, *, target: str, api_key: str, state_dir: Path
             }
         )
     else:
-        _show(record, processes, queues, address.target, settings.state_dir)
+        _show(record, processes, queues, address.target, settings.state_dir, asked=address.found_by == "option")
     if problem is not None:
-        click.echo(f"error: {problem.message}", err=True)
+        click.secho(f"error: {problem.message}", fg="red", err=True)
+        if not as_json and (hint := hint_for(problem)):
+            click.echo(f"hint: {hint}", err=True)
         context.exit(UNREACHABLE)
 
 
 def _show(
-    record: StackRecord | None, processes: list[dict[str, Any]], queues: list[Queue], target: str, state_dir: Path
+    record: StackRecord | None,
+    processes: list[dict[str, Any]],
+    queues: list[Queue],
+    target: str,
+    state_dir: Path,
+    *,
+    asked: bool,
 ) -> None:
     from triptych.v1.job_pb2 import JobKind, JobPriority
 
     if record is None:
-        click.echo(f"no stack runs in {state_dir}")
+        if not asked:
+            click.echo(f"no stack runs in {state_dir}")
     else:
-        click.echo(f"{record.state}: {state_dir}")
+        away = [process["name"] for process in processes if process["state"] != "ready"]
+        # A process that died is started again; until then the stack is not what "ready" promises.
+        but = f", but not {', '.join(away)}" if away and record.state == "ready" else ""
+        click.echo(f"{record.state}{but}: {state_dir}")
         columns = ("process", "pid", "state", "uptime", "memory", "restarts")
         rows = [
             (
                 process["name"],
                 process["pid"] or "",
-                process["state"],
-                f"{process['uptime_s']} s",
+                process["state"] if process["state"] != "backoff" else f"ended with {process['exit_code']}",
+                age(process["uptime_s"]),
                 f"{process['memory_bytes'] / 1e6:.0f} MB",
                 process["restarts"],
             )
@@ -82,13 +97,14 @@ def _show(
         echo_table(columns, rows)
     if queues:
         click.echo(f"queues at {target}")
+        # On a terminal the name says kind and lane already, and the table has to fit 80 columns.
+        short = sys.stdout.isatty()
         echo_table(
-            ("queue", "kind", "lane", "waiting", "running", "workers"),
+            ("queue", *(() if short else ("kind", "lane")), "waiting", "running", "workers"),
             [
                 (
                     queue.name,
-                    enum_word(JobKind, queue.kind),
-                    enum_word(JobPriority, queue.priority),
+                    *(() if short else (enum_word(JobKind, queue.kind), enum_word(JobPriority, queue.priority))),
                     queue.pending_count,
                     queue.running_count,
                     queue.worker_count,

@@ -55,9 +55,11 @@ def transcribe(
     result = outcome.transcription
     if as_json:
         echo_json({"job": job.name, **as_dict(result)})
-    elif text_only:
+    elif text_only and result.text:
         click.echo(result.text)
     else:
+        if not (result.segments or result.text):
+            click.echo("no speech was found", err=True)
         for segment in result.segments:
             click.echo(f"{clock(segment.start_ms)} - {clock(segment.end_ms)}  {segment.text}")
             for word in segment.words:

@@ -41,6 +41,7 @@ def up(
     settings = load_settings(state_dir)
     if not no_pull:
         pull_missing(context, settings)
+    _require_redis(settings)
     if foreground:
         context.exit(_run_here(settings))
     record = start(settings, timeout_s)
@@ -65,6 +66,16 @@ def pull_missing(context: click.Context, settings: Settings) -> None:
 
         click.echo(f"fetching weights: {', '.join(missing)}", err=True)
         context.invoke(pull, names=missing, as_json=False)
+
+
+def _require_redis(settings: Settings) -> None:
+    """Raises if the operator named a Redis that does not answer: workers would start and wait for it for ever."""
+    from triptych.cli.checks import redis_check
+    from triptych.core.errors import BackendUnavailable
+
+    check = redis_check(settings)
+    if check.level == "fail" and not settings.embedded_redis:
+        raise BackendUnavailable(f"the Redis of TRIPTYCH_REDIS_URL: {check.message}", metadata={"hint": check.hint})
 
 
 def start(settings: Settings, timeout_s: float) -> StackRecord:

@@ -29,6 +29,11 @@ def error_of(failed: grpc.RpcError, target: str) -> TriptychError:
             f"cannot reach the services at {target}",
             metadata={"target": target, "detail": (call.details() or "")[:200]},
         )
+    elif "http2 header with status" in (call.details() or ""):
+        # A web server, or a proxy on the way, answered with a page.
+        error = BackendUnavailable(
+            f"what answers at {target} is no gRPC service", metadata={"target": target, "detail": call.details()[:200]}
+        )
     else:
         error = from_status(Status(code=code.value[0], message=call.details() or code.name))
     for key, value in call.initial_metadata() or ():

@@ -126,9 +126,14 @@ class Child:
         return self._process is None
 
     def last_words(self) -> str:
-        """Gives the last line of its log."""
+        """Gives the last line of its log; of a JSON line the message only."""
         lines = self._log.read_text(encoding="utf-8", errors="replace").split("\n")
-        return next((line.strip()[:300] for line in reversed(lines) if line.strip()), "it wrote nothing")
+        last = next((line.strip() for line in reversed(lines) if line.strip()), "it wrote nothing")
+        try:
+            said = json.loads(last)
+        except ValueError:
+            said = None
+        return str(said["message"] if isinstance(said, dict) and "message" in said else last)[:300]
 
     def _notice_death(self) -> None:
         if self._process is not None and self._process.poll() is not None:
