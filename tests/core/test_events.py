@@ -49,12 +49,14 @@ async def collect(watch):
 
 async def test_a_watch_sees_everything_from_snapshot_to_outcome(world):
     job_id = await world.job()
-    watching = asyncio.create_task(collect(world.hub.watch(job_id, "t")))
+    watch = world.hub.watch(job_id, "t")
+    snapshot = await anext(watch)
+    watching = asyncio.create_task(collect(watch))
     await world.store.run(jobs.claim(job_id, "w", 10))
     await world.emit(job_id, progress=JobProgress(stage="ocr", completed_unit_count=1))
     await world.emit(job_id, text_delta=TextDelta(text="hi"))
     await world.succeed(job_id)
-    events = await asyncio.wait_for(watching, 10)
+    events = [snapshot, *await asyncio.wait_for(watching, 10)]
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds[0] == "job"
     assert kinds[-3:] == ["progress", "text_delta", "job"]
@@ -73,6 +75,20 @@ async def test_a_watch_resumes_after_its_cursor(world):
     after_b = next(event.cursor for event in events if event.text_delta.text == "b")
     resumed = await collect(world.hub.watch(job_id, "t", after_cursor=after_b))
     assert [event.text_delta.text for event in resumed if event.HasField("text_delta")] == ["c"]
+
+
+async def test_a_watcher_that_fell_too_far_behind_is_told_instead_of_given_a_gap(world):
+    job_id = await world.job()
+    await world.store.run(jobs.claim(job_id, "w", 10))
+    watch = world.hub.watch(job_id, "t")
+    async for event in watch:
+        if event.job.state == JobState.JOB_STATE_RUNNING and event.cursor != "0-0":
+            break
+    for text in "abc":
+        await world.emit(job_id, text_delta=TextDelta(text=text))
+    await world.store.redis.xtrim(f"triptych:events:{job_id}", maxlen=1, approximate=False)
+    with pytest.raises(CursorExpired):
+        await collect(watch)
 
 
 async def test_partials_are_left_out_on_request(world):

@@ -194,6 +194,19 @@ async def test_a_caller_who_goes_away_can_leave_the_job_running(recognize, recog
     assert [answer.job.name async for answer in again] == [f"jobs/{record.id}"]
 
 
+async def test_a_call_repeated_after_a_lost_connection_is_not_told_that_it_was_cancelled(recognize, worker):
+    request_id = new_job_id()
+    call = recognize(request_id=request_id)
+    lost = await worker.claim()
+    call.cancel()
+    await worker.cancelled(lost)
+    again = recognize(request_id=request_id)
+    record = await worker.claim()
+    assert record.id != lost.id
+    await worker.succeed(record)
+    assert (await again).job.name == f"jobs/{record.id}"
+
+
 async def test_a_job_goes_on_while_somebody_waits_for_it(recognize_openly, worker, job_state, eventually):
     request_id, before = new_job_id(), cancelled_calls()
     first, second = recognize_openly(request_id=request_id), recognize_openly(request_id=request_id)

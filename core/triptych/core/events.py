@@ -72,7 +72,7 @@ class EventHub:
 
         Raises:
             JobNotFound: No such job of this tenant, or it expired while being watched.
-            CursorExpired: The events after the cursor are no longer kept.
+            CursorExpired: The events after the cursor are no longer kept, or its reader is too far behind.
         """
         cursor = after_cursor or _START
         await self._check(job_id, cursor)
@@ -81,7 +81,7 @@ class EventHub:
             yield _job_event(cursor, record, record.state, record.attempt)
             while True:
                 woken.clear()
-                entries = await self._store.run(_read(job_id, cursor))
+                entries = await self._after(cursor, job_id, tenant)
                 for cursor, entry in entries:
                     event = await self._event(cursor, entry, job_id, tenant)
                     if partials or event.WhichOneof("event") not in _PARTIALS:
@@ -106,7 +106,17 @@ class EventHub:
         if not _CURSOR.match(cursor):
             raise FieldInvalid("after_cursor", "is no cursor that an event carried")
         if cursor != _START and not await self._store.run(_exists(job_id, cursor)):
-            raise CursorExpired("the events after this cursor are no longer kept; watch anew without it")
+            raise _cursor_expired()
+
+    async def _after(self, cursor: str, job_id: str, tenant: str) -> list[Entry]:
+        """The next events. The one at the cursor is read along: if it is gone, so may be others behind it."""
+        entries = await self._store.run(_read(job_id, cursor))
+        if cursor == _START:
+            return entries
+        if not entries or entries[0][0] != cursor:
+            await self._store.run(jobs.is_terminal(job_id, tenant))
+            raise _cursor_expired()
+        return entries[1:]
 
     async def _event(self, cursor: str, entry: dict[bytes, bytes], job_id: str, tenant: str) -> JobEvent:
         attempt = int(entry[b"attempt"])
@@ -179,8 +189,12 @@ def _job_event(cursor: str, record: JobRecord, state: JobState.ValueType, attemp
     return event
 
 
+def _cursor_expired() -> CursorExpired:
+    return CursorExpired("the events after this cursor are no longer kept; watch anew without it")
+
+
 def _read(job_id: str, cursor: str) -> Op[list[Entry]]:
-    return Op(("XRANGE", f"{PREFIX}events:{job_id}", f"({cursor}", "+", "COUNT", _PAGE), _entries)
+    return Op(("XRANGE", f"{PREFIX}events:{job_id}", cursor, "+", "COUNT", _PAGE), _entries)
 
 
 def _exists(job_id: str, cursor: str) -> Op[bool]:

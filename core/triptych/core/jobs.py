@@ -199,6 +199,11 @@ def is_known(tenant: str, request_id: str) -> Op[bool]:
     return Op(("EXISTS", f"{PREFIX}request:{tenant}:{request_id}"), bool)
 
 
+def forget_request(tenant: str, request_id: str) -> Op[None]:
+    """Lets a request_id start another job: that of before was given up."""
+    return Op(("DEL", f"{PREFIX}request:{tenant}:{request_id}"), lambda _count: None)
+
+
 def is_terminal(job_id: str, tenant: str) -> Op[bool]:
     """Says whether a job has ended; cheaper than `get`.
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from google.rpc.status_pb2 import Status
 
+from triptych.core import jobs
 from triptych.core.cancellation import cancel_tree
 from triptych.core.errors import CallTimeout, JobNotFound, TriptychError, from_status
 from triptych.core.records import JobRecord
@@ -108,13 +109,16 @@ class TypedCalls:
             keeps = request.options.disconnect_policy == DisconnectPolicy.DISCONNECT_POLICY_CONTINUE
             # At the end of a shutdown calls are cut off; their callers come back elsewhere.
             if abandoned and not keeps and not self._backend.drain.draining:
-                self._backend.errands.run(self._abandon(submission, caller))
+                self._backend.errands.run(self._abandon(submission, request.request_id, caller))
 
-    async def _abandon(self, submission: asyncio.Task[JobRecord], caller: Caller) -> None:
+    async def _abandon(self, submission: asyncio.Task[JobRecord], request_id: str, caller: Caller) -> None:
         job = await submission
         if job.terminal or self._waiting[job.id]:
             return
         log.info("cancelled: its caller is gone", extra={"job_id": job.id, "trace_id": caller.trace_id})
+        if request_id:
+            # Who lost the connection calls again, and never asked for a cancellation.
+            await self._backend.store.run(jobs.forget_request(caller.tenant, request_id))
         try:
             await cancel_tree(self._backend.store, job.id, caller.tenant)
         except JobNotFound:
