@@ -1,11 +1,15 @@
 """Every blob store keeps the same promises."""
 
+import contextlib
 import hashlib
 import os
+import threading
 import time
 import uuid
+from pathlib import Path
 
 import pytest
+import redis
 
 from triptych.core.directory_blobs import DirectoryBlobs
 from triptych.core.errors import BlobNotFound, DigestMismatch, FieldInvalid, UploadNotFound, UploadOffsetMismatch
@@ -113,10 +117,50 @@ def test_files_over_their_time_are_gone_and_swept(tmp_path):
     with pytest.raises(BlobNotFound):
         blobs.read("acme", old.name)
     assert blobs.expire() == 2
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".ttl"] == [new.name[-64:]]
+    left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+    assert left == {new.name[-64:], f"{new.name[-64:]}.ttl", "lock"}
 
 
 def test_a_tenants_name_is_never_a_path(tmp_path):
     blobs = DirectoryBlobs(tmp_path / "blobs", ttl_s=60)
     blobs.put("../../evil", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["blobs"]
+
+
+def test_bytes_that_come_again_while_they_expire_are_kept(tmp_path, monkeypatch):
+    blobs = DirectoryBlobs(tmp_path, 0)
+    name = f"blobs/sha256-{sha256(b'again')}"
+    with contextlib.suppress(BlobNotFound):
+        blobs.put("t", b"again")
+    again = threading.Thread(target=blobs.put, args=("t", b"again", 3600))
+    unlink = Path.unlink
+
+    def interrupted(path, missing_ok=False):
+        if again.ident is None:
+            again.start()
+            again.join(0.5)  # it gets through here, or waits for its turn
+        unlink(path, missing_ok=missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", interrupted)
+    assert blobs.expire() == 1
+    again.join()
+    assert blobs.read("t", name) == b"again"
+
+
+def test_no_moment_leaves_a_redis_blob_without_an_end(redis_url, monkeypatch):
+    blobs = RedisBlobs(redis_url, 3600)
+    client = redis.Redis.from_url(redis_url)
+
+    run = blobs._store.run
+
+    def watched(op):
+        answer = run(op)
+        assert all(client.pttl(key) > 0 for key in client.keys("triptych:blob:*")), op.command
+        return answer
+
+    monkeypatch.setattr(blobs._store, "run", watched)
+    name = blobs.put("t", b"x").name
+    blobs.put("t", b"x", ttl_s=7200)
+    blobs.touch("t", name)
+    assert client.pttl(client.keys("triptych:blob:*")[0]) > 3600_000
+    client.close()

@@ -44,12 +44,13 @@ class DirectoryBlobs:
         """See `BlobStore.put`."""
         name = blob_name(data)
         path = self._path(tenant, name)
-        if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-            part.write_bytes(data)
-            part.replace(path)
-        return self._used(tenant, name, ttl_s)
+        with self._no_expiry(self._folder(tenant)):
+            if not path.exists():
+                path.parent.mkdir(exist_ok=True)
+                part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+                part.write_bytes(data)
+                part.replace(path)
+            return self._used(tenant, name, ttl_s)
 
     def read(self, tenant: str, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """See `BlobStore.read`."""
@@ -78,8 +79,9 @@ class DirectoryBlobs:
 
     def touch(self, tenant: str, name: str, ttl_s: float | None = None) -> BlobInfo:
         """See `BlobStore.touch`."""
-        self.stat(tenant, name)
-        return self._used(tenant, name, ttl_s)
+        with self._no_expiry(self._folder(tenant)):
+            self.stat(tenant, name)
+            return self._used(tenant, name, ttl_s)
 
     def delete(self, tenant: str, name: str) -> None:
         """See `BlobStore.delete`."""
@@ -116,12 +118,13 @@ class DirectoryBlobs:
             name = f"blobs/sha256-{sha256}"
             path = self._path(tenant, name)
             path.parent.mkdir(parents=True, exist_ok=True)
-            part.replace(path)
+            with self._no_expiry(self._folder(tenant)):
+                part.replace(path)
+                return self._used(tenant, name, ttl_s)
         except FileNotFoundError as error:
             raise upload_not_found(upload_id) from error
         finally:
             self.drop_upload(tenant, upload_id)
-        return self._used(tenant, name, ttl_s)
 
     def drop_upload(self, tenant: str, upload_id: str) -> None:
         """See `BlobStore.drop_upload`."""
@@ -132,16 +135,25 @@ class DirectoryBlobs:
         gone, now = 0, now_s()
         for ttl_file in self._root.glob("*/??/*.ttl"):
             with suppress(FileNotFoundError, ValueError):
-                if ttl_file.stat().st_mtime + float(ttl_file.read_text()) < now:
-                    ttl_file.with_suffix("").unlink(missing_ok=True)
-                    ttl_file.unlink(missing_ok=True)
-                    gone += 1
+                if _is_over(ttl_file, now):
+                    with self._no_expiry(ttl_file.parent.parent):
+                        if _is_over(ttl_file, now):
+                            ttl_file.with_suffix("").unlink(missing_ok=True)
+                            ttl_file.unlink(missing_ok=True)
+                            gone += 1
         for part in (*self._root.glob("*/uploads/*"), *self._root.glob("*/??/*.part")):
             with suppress(FileNotFoundError):
                 if part.stat().st_mtime + UPLOAD_TTL_S < now:
                     part.unlink()
                     gone += 1
         return gone
+
+    @contextmanager
+    def _no_expiry(self, folder: Path) -> Iterator[None]:
+        """Keeps a tenant's blobs from expiring between the look whether they are there and their renewal."""
+        folder.mkdir(parents=True, exist_ok=True)
+        with (folder / "lock").open("ab") as file, _locked(file.fileno()):
+            yield
 
     def _used(self, tenant: str, name: str, ttl_s: float | None) -> BlobInfo:
         ttl_file = self._path(tenant, name).with_suffix(".ttl")
@@ -165,6 +177,10 @@ class DirectoryBlobs:
     def _folder(self, tenant: str) -> Path:
         # A tenant is the operator's word, but never a path.
         return self._root / _TENANT.sub("_", tenant)
+
+
+def _is_over(ttl_file: Path, now: float) -> bool:
+    return ttl_file.stat().st_mtime + float(ttl_file.read_text()) < now
 
 
 @contextmanager

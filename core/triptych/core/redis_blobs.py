@@ -21,7 +21,7 @@ from triptych.core.errors import UploadOffsetMismatch
 from triptych.core.media import HEAD_BYTES, sniff
 from triptych.core.store import PREFIX, Op, Script, Store
 
-_append = Script("append_upload")
+_append, _use = Script("append_upload"), Script("use_blob")
 
 
 class RedisBlobs:
@@ -33,9 +33,7 @@ class RedisBlobs:
 
     def put(self, tenant: str, data: bytes, ttl_s: float | None = None) -> BlobInfo:
         """See `BlobStore.put`."""
-        name = blob_name(data)
-        self._command("SET", self._key(tenant, name), data)
-        return self._used(tenant, name, ttl_s)
+        return self._used(tenant, blob_name(data), ttl_s, data)
 
     def read(self, tenant: str, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """See `BlobStore.read`."""
@@ -55,7 +53,6 @@ class RedisBlobs:
 
     def touch(self, tenant: str, name: str, ttl_s: float | None = None) -> BlobInfo:
         """See `BlobStore.touch`."""
-        self.stat(tenant, name)
         return self._used(tenant, name, ttl_s)
 
     def delete(self, tenant: str, name: str) -> None:
@@ -96,15 +93,9 @@ class RedisBlobs:
         """See `BlobStore.expire`: Redis does it by itself."""
         return 0
 
-    def _used(self, tenant: str, name: str, ttl_s: float | None) -> BlobInfo:
-        key, now = self._key(tenant, name), now_s()
-        kept = self._command("HGET", f"{key}:about", "ttl_s")
-        # A use never shortens the life that somebody else asked for.
-        lives_s = max(float(kept or 0), self._ttl_s if ttl_s is None else ttl_s)
-        self._command("HSETNX", f"{key}:about", "created_s", now)
-        self._command("HSET", f"{key}:about", "used_s", now, "ttl_s", lives_s)
-        for each in (key, f"{key}:about"):
-            self._command("PEXPIRE", each, int(lives_s * 1000))
+    def _used(self, tenant: str, name: str, ttl_s: float | None, *data: bytes) -> BlobInfo:
+        lives_s = self._ttl_s if ttl_s is None else ttl_s
+        self._store.run(_use(bool, self._key(tenant, name), now_s(), lives_s, *data))
         return self.stat(tenant, name)
 
     def _command(self, *parts: bytes | str | float) -> Any:
