@@ -184,9 +184,15 @@ async def test_jobs_can_be_listed_shown_watched_and_cancelled(
     assert "state: succeeded" in (await triptych("jobs", "get", "1")).stdout
     assert "hello" in (await triptych("jobs", "get", "jobs/1")).stdout
     assert (await triptych("jobs", "watch", "1")).stdout.splitlines() == ["running", "decode", "text", "succeeded"]
+    server.jobs.ended = True  # its end is the first thing that a late watch hears
+    assert (await triptych("jobs", "watch", "1")).stdout.splitlines() == ["running", "decode", "text", "succeeded"]
+    server.jobs.ended = False
     lines = (await triptych("jobs", "watch", "1", "--json")).stdout.splitlines()
     assert [json.loads(line)["cursor"] for line in lines] == ["1", "2", "3", "4"]
     assert (await triptych("jobs", "cancel", "1")).stdout == "jobs/1: cancelling\n"
+    server.jobs.outcome = {"result": ANSWER}
+    await triptych("ask", "What is due?", *files)
+    assert "[e1]  d1  page 2, x 10-35% y 20-25%" in (await triptych("jobs", "get", "2")).stdout
     missing = await triptych("jobs", "get", "none")
     assert missing.exit_code == 4
     assert "hint: `triptych jobs list`" in missing.stderr
@@ -237,9 +243,12 @@ async def test_silence_and_blank_pages_are_said_to_be_so(server: StandIn, tripty
 
 
 async def test_a_failed_part_of_an_answer_keeps_its_hint(server: StandIn, triptych: Triptych, files: list[str]) -> None:
-    failed = errors.StageFailed("document 'd1' failed", metadata={"reason": "MEDIA_ENCRYPTED"})
+    failed = errors.StageFailed(
+        "document 'd1' failed: locked", metadata={"reason": "MEDIA_ENCRYPTED", "document_id": "d1"}
+    )
     server.jobs.outcome = {"error": failed.to_status()}
-    assert "hint: remove the password first" in (await triptych("ask", "What?", files[0])).stderr
+    said = (await triptych("ask", "What?", files[0])).stderr
+    assert "error: 'invoice.pdf' failed: locked\nhint: remove the password first\n" in said
 
 
 async def test_a_wrong_setting_is_named(triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -86,6 +86,14 @@ def test_up_starts_nothing_if_the_named_redis_does_not_answer(tmp_path: Path, mo
     assert not StackRecord.path(tmp_path).exists()
 
 
+@pytest.mark.parametrize("listen", ["foo", "127.0.0.1:", ":50051", "127.0.0.1:99999"])
+def test_a_wrong_address_to_listen_on_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listen: str) -> None:
+    monkeypatch.setenv("TRIPTYCH_LISTEN", listen)
+    result = CliRunner().invoke(cli, ["up", "--no-pull", "--state-dir", str(tmp_path)])
+    assert result.exit_code == 2
+    assert "TRIPTYCH_LISTEN" in result.stderr
+
+
 def test_status_says_which_process_of_a_ready_stack_is_away(tmp_path: Path) -> None:
     with StackLock(tmp_path):
         away = ProcessRecord(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -114,6 +115,12 @@ def test_killing_the_supervisor_kills_everything_it_started(start: Start, tmp_pa
     everyone = [*pids(record).values(), int(grandchild.read_text())]
     eventually(lambda: not any(alive(pid) for pid in everyone))
     assert holder(tmp_path) == 0
+
+
+def test_a_stack_whose_folder_is_deleted_ends(start: Start, tmp_path: Path) -> None:
+    record = start(standin("services"), folder=tmp_path / "state")
+    shutil.rmtree(tmp_path / "state")
+    eventually(lambda: not any(map(alive, [record.supervisor_pid, *pids(record).values()])))
 
 
 def test_a_stack_starts_where_a_killed_one_left_its_files(start: Start, tmp_path: Path) -> None:

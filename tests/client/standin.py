@@ -114,6 +114,7 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
         self.cancelled: list[str] = []
         self.watched = asyncio.Event()
         self.hang = False
+        self.ended = False
 
     async def SubmitJob(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.submit_calls += 1
@@ -153,6 +154,8 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
 
     async def WatchJob(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         self.cursors.append(request.after_cursor)
+        if self.ended:
+            yield job_service_pb2.WatchJobResponse(event=JobEvent(cursor="0", job=self.done(request.name)))
         if self.hang:
             yield job_service_pb2.WatchJobResponse(
                 event=JobEvent(job=Job(name=request.name, state=JobState.JOB_STATE_RUNNING))

@@ -105,11 +105,19 @@ def answer(
 ) -> tuple[Job, ReasoningResult]:
     """Asks one question; documents are "d1", "d2", ... in the order of the files."""
     from triptych.client import specs
+    from triptych.core.errors import StageFailed
 
     ranges = options.page_ranges(pages)
     documents = client.sources(files)
     spec = specs.reasoning(question, documents, config, pages=ranges, output_json_schema=schema)
-    job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly)
+    try:
+        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly)
+    except StageFailed as error:
+        document = error.metadata.get("document_id", "")
+        if document in (names := by_document(files)):
+            # People know their files, not the ids that they got on the way.
+            error.message = error.message.replace(f"document '{document}'", f"'{names[document].name}'")
+        raise
     return job, outcome.reasoning
 
 

@@ -15,7 +15,7 @@ from triptych.cli.failure import EPILOG, FAILED
 from triptych.cli.printing import age, as_dict, echo_json, echo_table, enum_word
 
 if TYPE_CHECKING:
-    from triptych.v1.job_pb2 import Job, JobEvent
+    from triptych.v1.job_pb2 import Job, JobEvent, JobResult
 
 KINDS = ("transcription", "ocr", "vision", "reasoning")
 FACTS = ("job", "kind", "state", "created", "stage", "percent", "attempt", "part of")
@@ -117,21 +117,22 @@ def get(*, name: str, target: str, api_key: str, state_dir: Path | None, as_json
             click.echo(f"{column}: {value}")
     if job.WhichOneof("outcome") == "error":
         click.echo(f"error: {job.error.message}")
+    elif job.result.HasField("reasoning"):
+        from triptych.cli.ask import show
+
+        show(job.result.reasoning, ())
     elif job.WhichOneof("outcome") == "result":
-        click.echo(_text(job))
+        click.echo(_text(job.result))
 
 
-def _text(job: Job) -> str:
-    result = job.result
+def _text(result: JobResult) -> str:
     match result.WhichOneof("result"):
         case "transcription":
             return result.transcription.text
         case "ocr":
             return "\n".join(page.text for page in result.ocr.pages)
-        case "vision":
-            return result.vision.text
         case _:
-            return result.reasoning.answer.text
+            return result.vision.output_json or result.vision.text
 
 
 @jobs.command(short_help="Follow a job until it ends.")
@@ -151,29 +152,33 @@ def watch(
     as_json: bool,
 ) -> None:
     """Follows the job NAME until it ends; Ctrl-C leaves it alone. With --json: one object a line."""
+    from triptych.client.jobs import TERMINAL
     from triptych.v1.job_pb2 import JobState
 
     state = JobState.JOB_STATE_UNSPECIFIED
+    held = ""
     with connect(target, api_key, state_dir) as client:
         for event in client.watch_job(_name(name), include_partials=partials):
             if as_json:
                 echo_json(as_dict(event), one_line=True)
+            elif event.HasField("job") and event.job.state in TERMINAL and not state:
+                held = _event_line(event)  # it has ended already: its story comes first
             elif line := _event_line(event):
                 click.echo(line)
             if event.HasField("job"):
+                held = held if not state else ""
                 state = event.job.state
+    if held:
+        click.echo(held)
     if state != JobState.JOB_STATE_SUCCEEDED:
         context.exit(FAILED)
 
 
 def _event_line(event: JobEvent) -> str:
-    from triptych.client.jobs import TERMINAL
     from triptych.v1.job_pb2 import JobState
 
     match event.WhichOneof("event"):
         case "job":
-            if event.job.state in TERMINAL and event.job.WhichOneof("outcome") is None:
-                return ""  # the state in which a job that has ended is found; its story follows
             error = f": {event.job.error.message}" if event.job.WhichOneof("outcome") == "error" else ""
             return f"{enum_word(JobState, event.job.state)}{error}"
         case "progress":

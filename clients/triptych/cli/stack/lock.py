@@ -43,6 +43,10 @@ class StackLock:
         os.write(self._fd, str(os.getpid()).encode())
         return self
 
+    def in_place(self) -> bool:
+        """Whether its file is still there: somebody may delete the folder of a stack that runs."""
+        return os.fstat(self._fd).st_nlink > 0
+
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:

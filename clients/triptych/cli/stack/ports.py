@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import socket
 
+from triptych.core.errors import FieldInvalid
+
+MAX_PORT = 65_535
+
 
 def is_free(host: str, port: int) -> bool:
     """Whether a server could listen there now."""
@@ -29,6 +33,12 @@ def free_port() -> int:
 
 
 def split_address(address: str) -> tuple[str, int]:
-    """Splits "host:port"."""
+    """Splits "host:port".
+
+    Raises:
+        FieldInvalid: It does not look like that.
+    """
     host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or int(port) > MAX_PORT:
+        raise FieldInvalid("TRIPTYCH_LISTEN", f"'{address}' is not of the form host:port")
     return host.strip("[]"), int(port)

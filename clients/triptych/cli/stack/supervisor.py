@@ -38,6 +38,7 @@ class Supervisor:
         self._written: StackRecord | None = None
         self._stop_signals = 0
         self._wake_read, self._wake_write = os.pipe()
+        self._lock = StackLock(plan.state_dir)
 
     def run(self) -> int:
         """Runs the stack; gives the exit code: 0 after a stop, 1 if it could not be started.
@@ -48,7 +49,7 @@ class Supervisor:
         state_dir = self._plan.state_dir
         for folder in (state_dir, state_dir / "logs", state_dir / "run"):
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with StackLock(state_dir):
+        with self._lock:
             StackRecord.path(state_dir).unlink(missing_ok=True)
             self._listen_to_signals()
             lifeline = Lifeline()
@@ -59,7 +60,7 @@ class Supervisor:
             finally:
                 self._shut_down()
                 lifeline.close()
-            if self._state != "failed":
+            if self._state != "failed" and self._lock.in_place():
                 StackRecord.path(state_dir).unlink(missing_ok=True)
         return 1 if self._state == "failed" else 0
 
@@ -80,7 +81,8 @@ class Supervisor:
             os.read(self._wake_read, 4096)
 
     def _keep_alive(self, lifeline: Lifeline) -> None:
-        while not self._stop_signals:
+        # Without its folder nobody could find the stack any more to stop it.
+        while not self._stop_signals and self._lock.in_place():
             lifeline.check()
             ready = {child.spec.name for child in self._children if child.state == "ready"}
             for child in self._children:
@@ -119,6 +121,8 @@ class Supervisor:
         self._write()
 
     def _write(self) -> None:
+        if not self._lock.in_place():
+            return  # the folder is gone, or another stack's by now
         processes = tuple(child.record for child in self._children)
         addresses = [process.ready["address"] for process in processes if "address" in process.ready]
         record = StackRecord(
