@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +59,8 @@ def find_services(target: str, settings: Settings) -> Address:
 
 def connect(target: str, api_key: str, state_dir: Path | None = None) -> Client:
     """Gives a client for the services; nothing is sent yet."""
+    # gRPC's own log of each failed handshake would bury the one sentence that people get.
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
     from triptych.client import Client
 
     settings = load_settings(state_dir)
