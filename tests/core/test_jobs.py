@@ -2,7 +2,7 @@
 
 import pytest
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.errors import JobCancelled, JobNotFound, JobNotTerminal, MediaCorrupt, QueueFull, RequestIdReused
 from triptych.core.jobs import NewJob
 from triptych.core.records import new_job_id
@@ -38,7 +38,7 @@ def claim(store, job_id, worker="w1", lease_s=10):
 
 
 def state(store, job_id):
-    return store.run(jobs.get(job_id, "acme")).state
+    return store.run(lookup.get(job_id, "acme")).state
 
 
 def sweep(store, **changes):
@@ -52,7 +52,7 @@ def test_a_job_goes_from_pending_to_running_to_succeeded(store):
     record = claim(store, job_id)
     assert (record.attempt, record.state, record.tenant) == (1, S.JOB_STATE_RUNNING, "acme")
     assert store.run(jobs.succeed(job_id, 1, RESULT))
-    ended = store.run(jobs.get(job_id, "acme"))
+    ended = store.run(lookup.get(job_id, "acme"))
     assert ended.state == S.JOB_STATE_SUCCEEDED
     assert JobResult.FromString(ended.result) == RESULT
     assert ended.expire_ms == ended.end_ms + 60_000
@@ -100,7 +100,7 @@ def test_parts_survive_the_attempt_that_made_them(store):
     assert store.run(jobs.save_part(job_id, 1, "page:1", b"\x00one"))
     sweep(store)
     claim(store, job_id)
-    assert store.run(jobs.parts(job_id)) == {"page:1": b"\x00one"}
+    assert store.run(lookup.parts(job_id)) == {"page:1": b"\x00one"}
 
 
 def test_a_job_that_kills_its_workers_is_set_aside(store):
@@ -108,7 +108,7 @@ def test_a_job_that_kills_its_workers_is_set_aside(store):
     for attempt in (1, 2, 3):
         assert claim(store, job_id, lease_s=-1).attempt == attempt
         sweep(store)
-    record = store.run(jobs.get(job_id, "acme"))
+    record = store.run(lookup.get(job_id, "acme"))
     assert record.state == S.JOB_STATE_FAILED
     assert b"WORKER_LOST" in record.error
     assert claim(store, job_id) is None
@@ -147,7 +147,7 @@ def test_a_job_over_its_queue_deadline_fails_with_queue_timeout(store):
     job_id = create(store, queue_timeout_ms=-1)
     assert claim(store, job_id) is None
     sweep(store)
-    record = store.run(jobs.get(job_id, "acme"))
+    record = store.run(lookup.get(job_id, "acme"))
     assert record.state == S.JOB_STATE_FAILED
     assert b"QUEUE_TIMEOUT" in record.error
 
@@ -171,7 +171,7 @@ def test_a_child_of_a_parent_that_stopped_is_refused(store):
 
 def test_another_tenants_job_is_not_there(store):
     job_id = create(store)
-    for op in (jobs.get(job_id, "other"), jobs.cancel(job_id, "other"), jobs.delete(job_id, "other")):
+    for op in (lookup.get(job_id, "other"), jobs.cancel(job_id, "other"), jobs.delete(job_id, "other")):
         with pytest.raises(JobNotFound):
             store.run(op)
 
@@ -184,14 +184,14 @@ def test_only_a_terminal_job_can_be_deleted(store):
     store.run(jobs.fail(job_id, 1, MediaCorrupt("no image")))
     store.run(jobs.delete(job_id, "acme"))
     with pytest.raises(JobNotFound):
-        store.run(jobs.get(job_id, "acme"))
+        store.run(lookup.get(job_id, "acme"))
 
 
 def test_jobs_are_listed_newest_first_in_pages(store):
     ids = [create(store, labels={"n": str(n)}) for n in range(5)]
     create(store, tenant="other")
-    first = store.run(jobs.list_page("acme", offset=0, limit=3))
-    rest = store.run(jobs.list_page("acme", offset=3, limit=3))
+    first = store.run(lookup.list_page("acme", offset=0, limit=3))
+    rest = store.run(lookup.list_page("acme", offset=3, limit=3))
     listed = [record.id for page in (first, rest) for record in page.records]
     assert sorted(listed) == sorted(ids)
     assert (first.looked_at, rest.looked_at) == (3, 2)
@@ -253,6 +253,6 @@ def test_the_index_forgets_every_job_that_expired_however_many_outlive_it(store)
     store.run(jobs.succeed(gone, 1, RESULT))
     while store.redis.exists(f"triptych:job:{gone}"):
         pass
-    assert store.run(jobs.list_page("acme", offset=0, limit=50)).looked_at == len(kept) + 1
+    assert store.run(lookup.list_page("acme", offset=0, limit=50)).looked_at == len(kept) + 1
     sweep(store)
-    assert store.run(jobs.list_page("acme", offset=0, limit=50)).looked_at == len(kept)
+    assert store.run(lookup.list_page("acme", offset=0, limit=50)).looked_at == len(kept)

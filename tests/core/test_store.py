@@ -3,7 +3,7 @@
 import pytest
 import redis
 
-from triptych.core import jobs, load
+from triptych.core import load, lookup
 from triptych.core.errors import BackendUnavailable
 from triptych.core.store import AsyncStore, Store
 
@@ -38,5 +38,5 @@ def test_a_mistake_of_ours_is_no_outage(redis_url):
     store = Store(redis_url)
     store.redis.set("triptych:parts:j", "no hash")
     with pytest.raises(redis.exceptions.ResponseError):
-        store.run(jobs.parts("j"))
+        store.run(lookup.parts("j"))
     store.close()

@@ -13,7 +13,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from triptych.core import jobs
+from triptych.core import lookup
 from triptych.core.testing import ThrowawayRedis
 from triptych.services.server import SERVICES
 from triptych.v1 import job_service_pb2, ocr_service_pb2, system_service_pb2
@@ -176,7 +176,7 @@ async def test_a_draining_server_sends_everybody_elsewhere(serve, worker, sample
     assert (await first).result.pages[0].text == "hello"
     assert (await fails(second)).reason == "SERVER_DRAINING"
     await stopping
-    assert (await store.run(jobs.get(slow.id, "default"))).state == JobState.JOB_STATE_RUNNING
+    assert (await store.run(lookup.get(slow.id, "default"))).state == JobState.JOB_STATE_RUNNING
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from triptych.core import jobs, load
+from triptych.core import jobs, load, lookup
 from triptych.core.blobs import open_blobs
 from triptych.core.broker import Broker
 from triptych.core.errors import MediaCorrupt, from_status
@@ -37,7 +37,7 @@ class Worker:
         return self.store.run(jobs.create(job, max_pending=9))[1]
 
     def record(self, job_id):
-        return self.store.run(jobs.get(job_id, "t"))
+        return self.store.run(lookup.get(job_id, "t"))
 
     def error(self, job_id):
         return from_status(self.record(job_id).to_job().error)

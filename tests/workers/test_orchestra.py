@@ -4,7 +4,7 @@ import threading
 
 import pytest
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.blobs import open_blobs
 from triptych.core.broker import TASK, Broker, celery_app
 from triptych.core.errors import InternalError, JobCancelled, MediaCorrupt
@@ -54,7 +54,7 @@ class Worker:
         return self.store.run(jobs.create(job, max_pending=9))[1]
 
     def state(self, job_id):
-        return self.store.run(jobs.get(job_id, "t")).state
+        return self.store.run(lookup.get(job_id, "t")).state
 
     def claim_child(self):
         child = self._claim_child()

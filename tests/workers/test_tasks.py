@@ -2,7 +2,7 @@
 
 import pytest
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.blobs import open_blobs
 from triptych.core.broker import TASK, Broker, celery_app
 from triptych.core.jobs import NewJob
@@ -39,7 +39,7 @@ def run(settings, store):
         app = celery_app(settings)
         tasks.register(app, execution, leases, code)
         app.tasks[TASK](job.id)
-        return store.run(jobs.get(job.id, "t"))
+        return store.run(lookup.get(job.id, "t"))
 
     yield run
     broker.close()

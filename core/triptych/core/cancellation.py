@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triptych.core import jobs
 from triptych.core.errors import JobNotFound
-from triptych.core.jobs import ANY_TENANT
+from triptych.core.lookup import ANY_TENANT
 from triptych.core.store import AsyncStore
 
 

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, Iterator
 
 import redis.asyncio
 
-from triptych.core import jobs
+from triptych.core import lookup
 from triptych.core.errors import CursorExpired, FieldInvalid
 from triptych.core.records import TERMINAL, JobRecord
 from triptych.core.store import AWAY, PREFIX, AsyncStore, Op
@@ -56,14 +56,14 @@ class EventHub:
         """
         with self._woken(job_id) as woken, contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                while not await self._store.run(jobs.is_terminal(job_id, tenant)):
+                while not await self._store.run(lookup.is_terminal(job_id, tenant)):
                     # A lost wake-up costs at most this long. Not wait_for: before Python 3.12 it loses a cancellation
                     # that comes together with the wake-up.
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(5):
                             await woken.wait()
                     woken.clear()
-        return await self._store.run(jobs.get(job_id, tenant))
+        return await self._store.run(lookup.get(job_id, tenant))
 
     async def watch(
         self, job_id: str, tenant: str, *, after_cursor: str = "", partials: bool = True, heartbeat_s: float = 15
@@ -77,7 +77,7 @@ class EventHub:
         cursor = after_cursor or _START
         await self._check(job_id, cursor)
         with self._woken(job_id) as woken:
-            record = await self._store.run(jobs.get(job_id, tenant))
+            record = await self._store.run(lookup.get(job_id, tenant))
             yield _job_event(cursor, record, record.state, record.attempt)
             while True:
                 woken.clear()
@@ -97,7 +97,7 @@ class EventHub:
                     async with asyncio.timeout(heartbeat_s):
                         await woken.wait()
                 except TimeoutError:
-                    await self._store.run(jobs.is_terminal(job_id, tenant))
+                    await self._store.run(lookup.is_terminal(job_id, tenant))
                     beat = JobEvent(cursor=cursor, heartbeat=Heartbeat())
                     beat.emit_time.GetCurrentTime()
                     yield beat
@@ -114,14 +114,14 @@ class EventHub:
         if cursor == _START:
             return entries
         if not entries or entries[0][0] != cursor:
-            await self._store.run(jobs.is_terminal(job_id, tenant))
+            await self._store.run(lookup.is_terminal(job_id, tenant))
             raise _cursor_expired()
         return entries[1:]
 
     async def _event(self, cursor: str, entry: dict[bytes, bytes], job_id: str, tenant: str) -> JobEvent:
         attempt = int(entry[b"attempt"])
         if b"state" in entry:
-            record = await self._store.run(jobs.get(job_id, tenant))
+            record = await self._store.run(lookup.get(job_id, tenant))
             return _job_event(cursor, record, JobState.ValueType(int(entry[b"state"])), attempt)
         event = JobEvent.FromString(entry[b"event"])
         event.cursor = cursor

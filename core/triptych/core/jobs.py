@@ -13,13 +13,12 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from triptych.core.errors import (
     JobCancelled,
-    JobNotFound,
     JobNotTerminal,
     QueueFull,
     QueueTimeout,
@@ -27,19 +26,19 @@ from triptych.core.errors import (
     TriptychError,
     WorkerLost,
 )
-from triptych.core.records import BASIC_FIELDS, TERMINAL, JobRecord
+from triptych.core.lookup import job_not_found
+from triptych.core.records import JobRecord
 from triptych.core.store import PREFIX, Op, Script
 from triptych.v1.job_pb2 import JobEvent, JobResult, JobState
 
 REQUEST_TTL_S = 24 * 3600
 # Events of one job that are kept; a watch that is further behind gets CURSOR_EXPIRED.
 KEPT_EVENTS = 10_000
-ANY_TENANT = "*"
 
-_create, _claim, _renew, _emit, _save_part, _finish, _cancel, _release, _sweep, _delete, _list = (
+_create, _claim, _renew, _emit, _save_part, _finish, _cancel, _release, _sweep, _delete = (
     Script(name)
     for name in (
-        "create", "claim", "renew", "emit", "save_part", "finish", "cancel", "release", "sweep", "delete", "list",
+        "create", "claim", "renew", "emit", "save_part", "finish", "cancel", "release", "sweep", "delete",
     )
 )  # fmt: skip
 
@@ -110,7 +109,7 @@ def claim(job_id: str, worker: str, lease_s: float) -> Op[JobRecord | None]:
     def parse(answer: list[Any]) -> JobRecord | None:
         if answer[0] != b"claimed":
             return None
-        found = {key.decode(): value for key, value in _pairs(answer[1:])}
+        found = {key.decode(): value for key, value in zip(answer[1::2], answer[2::2], strict=True)}
         return JobRecord.from_hash(job_id, found)
 
     return _claim(parse, job_id, int(lease_s * 1000), worker, _cancelled_error())
@@ -130,11 +129,6 @@ def emit(job_id: str, attempt: int, event: JobEvent) -> Op[bool]:
 def save_part(job_id: str, attempt: int, key: str, value: bytes) -> Op[bool]:
     """Keeps a finished part for the next attempt. False: fenced off."""
     return _save_part(bool, job_id, attempt, key, value)
-
-
-def parts(job_id: str) -> Op[dict[str, bytes]]:
-    """Gives the finished parts."""
-    return Op(("HGETALL", f"{PREFIX}parts:{job_id}"), lambda found: {k.decode(): v for k, v in found.items()})
 
 
 def succeed(job_id: str, attempt: int, result: JobResult | str) -> Op[bool]:
@@ -194,72 +188,9 @@ def sweep(queued: Mapping[str, int], *, max_lost: int, stale_s: float, limit: in
     )  # fmt: skip
 
 
-def is_known(tenant: str, request_id: str) -> Op[bool]:
-    """Says whether a request_id has started a job already."""
-    return Op(("EXISTS", f"{PREFIX}request:{tenant}:{request_id}"), bool)
-
-
 def forget_request(tenant: str, request_id: str) -> Op[None]:
     """Lets a request_id start another job: that of before was given up."""
     return Op(("DEL", f"{PREFIX}request:{tenant}:{request_id}"), lambda _count: None)
-
-
-def is_terminal(job_id: str, tenant: str) -> Op[bool]:
-    """Says whether a job has ended; cheaper than `get`.
-
-    Raises:
-        JobNotFound: No such job of this tenant.
-    """
-
-    def parse(found: list[bytes | None]) -> bool:
-        state, owner = found
-        if state is None or owner is None or tenant not in (ANY_TENANT, owner.decode()):
-            raise job_not_found(job_id)
-        return int(state) in TERMINAL
-
-    return Op(("HMGET", f"{PREFIX}job:{job_id}", "state", "tenant"), parse)
-
-
-def get(job_id: str, tenant: str) -> Op[JobRecord]:
-    """Gives one job.
-
-    Raises:
-        JobNotFound: No such job of this tenant.
-    """
-
-    def parse(found: Mapping[bytes, bytes]) -> JobRecord:
-        fields = {key.decode(): value for key, value in found.items()}
-        if not fields or tenant not in (ANY_TENANT, fields["tenant"].decode()):
-            raise job_not_found(job_id)
-        return JobRecord.from_hash(job_id, fields)
-
-    return Op(("HGETALL", f"{PREFIX}job:{job_id}"), parse)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JobPage:
-    """Some jobs of a tenant, newest first, and how many index entries were looked at for them."""
-
-    records: Sequence[JobRecord]
-    looked_at: int
-
-
-def list_page(
-    tenant: str, *, offset: int, limit: int, min_create_ms: int = 0, max_create_ms: float = float("inf")
-) -> Op[JobPage]:
-    """Gives jobs of a tenant, newest first, without spec and result."""
-
-    def parse(answer: list[Any]) -> JobPage:
-        records = [
-            JobRecord.from_hash(
-                job_id.decode(), {key: value for key, value in zip(BASIC_FIELDS, values, strict=True) if value}
-            )
-            for job_id, values in _pairs(answer[1:])
-        ]
-        return JobPage(records=records, looked_at=int(answer[0]))
-
-    newest = "+inf" if max_create_ms == float("inf") else max_create_ms
-    return _list(parse, tenant, newest, min_create_ms, offset, limit, *BASIC_FIELDS)
 
 
 def delete(job_id: str, tenant: str) -> Op[None]:
@@ -279,11 +210,6 @@ def delete(job_id: str, tenant: str) -> Op[None]:
     return _delete(parse, job_id, tenant)
 
 
-def job_not_found(job_id: str) -> JobNotFound:
-    """The error for a job that is not there, expired, or somebody else's."""
-    return JobNotFound(f"there is no job jobs/{job_id}, or it expired")
-
-
 def _cancelled_error() -> bytes:
     status: bytes = JobCancelled("the job was cancelled").to_status().SerializeToString()
     return status
@@ -294,7 +220,3 @@ def _messages(answer: list[Any]) -> list[Message]:
         Message(kind=answer[i].decode(), lane=int(answer[i + 1]), job_id=answer[i + 2].decode())
         for i in range(0, len(answer), 3)
     ]
-
-
-def _pairs(flat: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return list(zip(flat[::2], flat[1::2], strict=True))

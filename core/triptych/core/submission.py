@@ -8,7 +8,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import Broker
 from triptych.core.errors import BackendUnavailable, FieldInvalid
@@ -59,7 +59,7 @@ class Submission:
         outcome, job_id = await self._store.run(jobs.create(job, max_pending=self._settings.max_pending_per_lane))
         if outcome == "created":
             await self.publish(Message(kind=kind, lane=job.lane, job_id=job_id))
-        return await self._store.run(jobs.get(job_id, submittal.tenant))
+        return await self._store.run(lookup.get(job_id, submittal.tenant))
 
     async def publish(self, message: Message) -> None:
         """Sends the message of a recorded job. If the broker is away, the sweeper sends it later."""

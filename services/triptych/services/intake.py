@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from triptych.core import jobs, load
+from triptych.core import load, lookup
 from triptych.core.errors import FieldInvalid, ModelNotFound, NoWorker
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.records import KINDS, JobRecord
@@ -81,7 +81,7 @@ class Intake:
         for kind in _kinds_needed(str(wanted.spec.WhichOneof("spec")), types):
             if not await store.run(load.live_workers(kind)):
                 # A repeated call joins its job, which has perhaps ended long ago.
-                if wanted.request_id != "" and await store.run(jobs.is_known(caller.tenant, wanted.request_id)):
+                if wanted.request_id != "" and await store.run(lookup.is_known(caller.tenant, wanted.request_id)):
                     return
                 raise NoWorker(f"no live worker serves {kind} jobs; SubmitJob would wait for one")
 

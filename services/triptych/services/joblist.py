@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from triptych.core import jobs
+from triptych.core import lookup
 from triptych.core.records import KINDS, JobRecord
 from triptych.core.store import AsyncStore
 from triptych.services.fields import job_id, need
@@ -41,7 +41,7 @@ class JobList:
         for _ in range(_MAX_LOOKS):
             limit = size - len(found)
             page = await self._store.run(
-                jobs.list_page(
+                lookup.list_page(
                     tenant,
                     offset=offset,
                     limit=limit,

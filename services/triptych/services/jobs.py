@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.cancellation import cancel_tree
 from triptych.core.errors import FieldInvalid, JobNotTerminal
 from triptych.core.records import TERMINAL, JobRecord
@@ -101,4 +101,4 @@ class Jobs(JobServiceServicer):
         return pb.DeleteJobResponse()
 
     async def _get(self, job_id: str) -> JobRecord:
-        return await self._backend.store.run(jobs.get(job_id, CALLER.get().tenant))
+        return await self._backend.store.run(lookup.get(job_id, CALLER.get().tenant))

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import Broker
 from triptych.core.errors import BackendUnavailable, FieldInvalid, InternalError, TriptychError
@@ -108,7 +108,7 @@ class Execution:
 
     def parts(self, job_id: str) -> dict[str, bytes]:
         """See `Backstage.parts`."""
-        return self._persistently(jobs.parts(job_id))
+        return self._persistently(lookup.parts(job_id))
 
     def _attempt(self, record: JobRecord) -> Attempt:
         metrics.QUEUE_SECONDS.labels(record.kind).observe(max(0, time.time() - record.create_ms / 1000))
