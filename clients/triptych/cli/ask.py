@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 @options.pages_option
 @options.model_option
 @options.language_option
-@click.option("--schema", type=options.file_type, help="File with a JSON Schema of a structured answer.")
 @click.option(
     "--pictures",
     type=click.Path(file_okay=False, path_type=Path),
@@ -44,7 +43,6 @@ def ask(
     pages: str,
     model: str,
     language: str,
-    schema: Path | None,
     pictures: Path | None,
     timeout_s: float,
     target: str,
@@ -75,7 +73,6 @@ def ask(
             files,
             config,
             pages=pages,
-            schema=schema.read_text(encoding="utf-8") if schema else "",
             timeout_s=timeout_s,
             quietly=quiet(as_json),
         )
@@ -99,7 +96,6 @@ def answer(
     config: ReasoningConfig | None = None,
     *,
     pages: str = "",
-    schema: str = "",
     timeout_s: float,
     quietly: bool,
 ) -> tuple[Job, ReasoningResult]:
@@ -109,7 +105,7 @@ def answer(
 
     ranges = options.page_ranges(pages)
     documents = client.sources(files)
-    spec = specs.reasoning(question, documents, config, pages=ranges, output_json_schema=schema)
+    spec = specs.reasoning(question, documents, config, pages=ranges)
     try:
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly)
     except StageFailed as error:

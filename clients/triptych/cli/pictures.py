@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.cli.evidence import bounds, line
+from triptych.cli.evidence import line
 from triptych.core.errors import FeatureDisabled
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from triptych.v1.reasoning_pb2 import Evidence
 
 PAGE_WIDTH_PX = 1200
+AIR_PX = 7
 MARK = (214, 40, 40)
 INK = (30, 30, 30)
 PAPER = (255, 255, 255)
@@ -79,25 +80,20 @@ def _page(file: Path, page_number: int) -> Image:
 
 
 def _box(image: Image, polygon: list[float]) -> None:
+    """Draws a frame around the polygon, with some air; around the page if there is none."""
     from PIL import ImageDraw
 
-    draw = ImageDraw.Draw(image)
-    left, top, right, bottom = bounds(polygon) if polygon else (0.0, 0.0, 1.0, 1.0)
     width, height = image.size
     corners = [(x * width, y * height) for x, y in zip(polygon[0::2], polygon[1::2], strict=True)]
-    if corners:
-        draw.line([*corners, corners[0]], fill=MARK, width=2)
-    # A second frame with some air, which is seen when the page is small.
-    draw.rectangle(
-        (
-            max(0, left * width - 8),
-            max(0, top * height - 8),
-            min(width - 1, right * width + 8),
-            min(height - 1, bottom * height + 8),
-        ),
-        outline=MARK,
-        width=4,
-    )
+    if not corners:
+        right, bottom = width - 2 * AIR_PX, height - 2 * AIR_PX
+        corners = [(2 * AIR_PX, 2 * AIR_PX), (right, 2 * AIR_PX), (right, bottom), (2 * AIR_PX, bottom)]
+    middle = [sum(values) / len(corners) for values in zip(*corners, strict=True)]
+    frame = [
+        tuple(value + (AIR_PX if value > centre else -AIR_PX) for value, centre in zip(corner, middle, strict=True))
+        for corner in corners
+    ]
+    ImageDraw.Draw(image).line([*frame, *frame[:2]], fill=MARK, width=4, joint="curve")
 
 
 def _with_caption(image: Image, text: str) -> Image:

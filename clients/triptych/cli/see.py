@@ -17,7 +17,6 @@ from triptych.cli.run import quiet, run_job
 @click.argument("prompt")
 @options.model_option
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest output in tokens; default: the server's.")
-@click.option("--schema", type=options.file_type, help="File with a JSON Schema that the output must satisfy.")
 @options.timeout_option
 @options.server_options
 @options.json_option
@@ -27,7 +26,6 @@ def see(
     prompt: str,
     model: str,
     max_tokens: int | None,
-    schema: Path | None,
     timeout_s: float,
     target: str,
     api_key: str,
@@ -41,7 +39,6 @@ def see(
     config = GenerationConfig(
         model=model,
         max_output_tokens=max_tokens,
-        output_json_schema=schema.read_text(encoding="utf-8") if schema else "",
     )
     with connect(target, api_key, state_dir) as client:
         spec = specs.vision(prompt, client.sources([image]), config)
