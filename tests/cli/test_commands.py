@@ -288,3 +288,13 @@ async def test_the_client_commands_need_no_extras(server: StandIn, files: list[s
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     said, _ = await process.communicate()
     assert said == b"hello\n"
+
+
+async def test_up_without_pulling_names_the_weights_that_are_missing(
+    triptych: Triptych, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TRIPTYCH_MODELS_DIR", str(tmp_path / "none"))
+    result = await triptych("up", "--no-pull", "--state-dir", str(tmp_path / "state"))
+    assert result.exit_code == 4
+    assert "weights are missing: whisper-base, pp-ocrv6-small" in result.stderr
+    assert "triptych models pull" in result.stderr

@@ -39,7 +39,9 @@ def up(
     Missing weights are fetched first. One state folder is one stack; a stack that runs already is left alone.
     """
     settings = load_settings(state_dir)
-    if not no_pull:
+    if no_pull:
+        _require_weights(settings)
+    else:
         pull_missing(context, settings)
     _require_redis(settings)
     if foreground:
@@ -54,14 +56,27 @@ def up(
         click.echo('\nask with  triptych ask "What is the total?" invoice.pdf\nstop with triptych down')
 
 
-def pull_missing(context: click.Context, settings: Settings) -> None:
-    """Fetches the weights of the default models that are not here."""
+def missing_models(settings: Settings) -> tuple[str, ...]:
+    """Gives the default models whose weights are not here."""
     from triptych.core.catalog import Catalog
 
     catalog = Catalog.load(settings)
     defaults = (settings.speech_model, settings.ocr_model, settings.vision_model)
-    missing = tuple(name for name in defaults if not catalog.ready(name))
-    if missing:
+    return tuple(name for name in defaults if not catalog.ready(name))
+
+
+def _require_weights(settings: Settings) -> None:
+    """Raises if weights are missing: workers would crash for want of them, one after the other."""
+    from triptych.core.errors import ModelNotFound
+
+    if missing := missing_models(settings):
+        hint = f"triptych models pull {' '.join(missing)}"
+        raise ModelNotFound(f"weights are missing: {', '.join(missing)}", metadata={"hint": hint})
+
+
+def pull_missing(context: click.Context, settings: Settings) -> None:
+    """Fetches the weights of the default models that are not here."""
+    if missing := missing_models(settings):
         from triptych.cli.models import pull
 
         click.echo(f"fetching weights: {', '.join(missing)}", err=True)
