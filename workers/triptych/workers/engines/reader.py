@@ -32,8 +32,8 @@ from triptych.workers.engines.torch_device import default_dtype, device_of
 
 # Texts of pages that are kept: further questions about a page do not read it again.
 KEPT_PAGES = 256
-# What the model is told if the caller tells it nothing. Of 52 questions about a public set of document images it answers
-# 21 exactly and 27 in all; "answer with only the exact value" gave 20 and 20, a longer text 13 and 21.
+# What the model is told if the caller tells it nothing. Of 52 questions about a public set of document images it got
+# 21 answered exactly and 27 in all; "answer with only the exact value" 20 and 20, a longer text 13 and 21.
 SYSTEM = "You read documents. Answer from the document, with the exact value copied from it; be brief."
 
 Turns = list[tuple[str, list[str]]]
