@@ -208,3 +208,12 @@ def test_sampling_with_a_seed_is_repeatable_in_any_company(real):
     first, _ = real.run_batch([sampled, prompt("Hello")])
     assert first == alone(real, sampled)
     assert first != alone(real, replace(sampled, seed=8))
+
+
+def test_an_image_without_text_is_refused_rather_than_guessed_at(folder):
+    engine = ReaderEngine(folder, ModelRef(model="tiny"), Scripted({7: page("words")}), device="cpu", threads=1)
+    engine.load()
+    nothing, half = engine.run_batch([prompt(image(9), "What animal?"), prompt(image(9), image(7), "What words?")])
+    assert isinstance(nothing, MediaTypeUnsupported)
+    assert "no text was recognized" in nothing.message
+    assert not isinstance(half, Exception)
