@@ -104,9 +104,7 @@ class Backstage(MemoryBackstage):
 
 def attempt_at(spec, backstage, number):
     """An attempt at a job of this specification."""
-    return Attempt(
-        backstage, job_id="job", tenant="default", number=number, lane=1, spec=spec, execution_timeout_s=240
-    )
+    return Attempt(backstage, job_id="job", tenant="default", number=number, lane=1, spec=spec, execution_timeout_s=240)
 
 
 def ocr_attempt(data, *, number=1, parts=None, **spec):
