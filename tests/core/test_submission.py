@@ -8,7 +8,7 @@ import pytest
 import redis
 from google.protobuf.duration_pb2 import Duration
 
-from triptych.core.blobs import open_blobs
+from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import Broker
 from triptych.core.errors import BackendUnavailable, BlobNotFound, RequestIdReused
 from triptych.core.jobs import Message

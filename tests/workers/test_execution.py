@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from triptych.core import jobs, load, lookup
-from triptych.core.blobs import open_blobs
+from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import Broker
 from triptych.core.errors import MediaCorrupt, from_status
 from triptych.core.jobs import NewJob

@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from triptych.core import jobs, lookup
-from triptych.core.blobs import open_blobs
+from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import TASK, Broker, celery_app
 from triptych.core.errors import InternalError, JobCancelled, MediaCorrupt
 from triptych.core.jobs import NewJob

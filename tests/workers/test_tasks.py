@@ -3,7 +3,7 @@
 import pytest
 
 from triptych.core import jobs, lookup
-from triptych.core.blobs import open_blobs
+from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import TASK, Broker, celery_app
 from triptych.core.jobs import NewJob
 from triptych.core.records import new_job_id

@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from triptych.core.errors import BlobNotFound, DigestMismatch, FieldInvalid, UploadNotFound
-from triptych.core.settings import Settings
 
 _NAME = re.compile(r"blobs/sha256-([0-9a-f]{64})\Z")
 _UPLOAD_ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
@@ -86,17 +85,6 @@ class BlobStore(Protocol):
 
     def expire(self) -> int:
         """Deletes what is over its time; gives how many blobs and uploads went."""
-
-
-def open_blobs(settings: Settings) -> BlobStore:
-    """Gives the store that the settings name."""
-    if settings.blob_store == "redis":
-        from triptych.core.redis_blobs import RedisBlobs
-
-        return RedisBlobs(settings.redis_url, settings.blob_ttl_s)
-    from triptych.core.directory_blobs import DirectoryBlobs
-
-    return DirectoryBlobs(settings.blobs_path, settings.blob_ttl_s)
 
 
 def blob_name(data: bytes) -> str:

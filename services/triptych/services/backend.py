@@ -8,7 +8,8 @@ from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from triptych.core.blobs import BlobStore, open_blobs
+from triptych.core.blob_choice import open_blobs
+from triptych.core.blobs import BlobStore
 from triptych.core.broker import Broker
 from triptych.core.catalog import Catalog
 from triptych.core.errors import TriptychError

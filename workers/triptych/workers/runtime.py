@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery, signals
 
 from triptych.core import telemetry
-from triptych.core.blobs import open_blobs
+from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import Broker, celery_app
 from triptych.core.catalog import Catalog
 from triptych.core.settings import Settings
