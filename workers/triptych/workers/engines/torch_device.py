@@ -24,5 +24,6 @@ def default_dtype(device: str) -> torch.dtype:
     """Gives bfloat16 where the device computes in it, else float32: emulated, bfloat16 is the slower one."""
     if device != "cpu":
         return torch.bfloat16
-    has = torch.cpu.get_capabilities()
+    # Older releases of torch cannot tell.
+    has = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
