@@ -12,6 +12,8 @@ CUT = "\n[...]\n"
 # Of a page that is too long, so much of what is kept comes from its beginning; the rest from its end.
 HEAD_SHARE = 0.7
 
+Turns = list[tuple[str, list[str]]]
+
 
 class PageText(str):
     """Text that came out of an image: unlike a caller's words it may be shortened."""
@@ -31,6 +33,20 @@ def page_text(page: OcrPage) -> PageText:
     for before, line in pairwise(page.lines):
         pieces += ["  " if _beside(before, line) else "\n", line.text]
     return PageText("".join(pieces))
+
+
+def chat_messages(turns: Turns) -> list[dict[str, str]]:
+    """Gives the turns as chat templates want them, pages under a heading."""
+    page_count = sum(isinstance(part, PageText) for _, parts in turns for part in parts)
+    numbers = iter(range(1, page_count + 1))
+    messages = []
+    for role, parts in turns:
+        written = [
+            f"Document{f' {next(numbers)}' if page_count > 1 else ''}:\n{part}" if isinstance(part, PageText) else part
+            for part in parts
+        ]
+        messages.append({"role": role, "content": "\n\n".join(written)})
+    return messages
 
 
 def shortened(text: PageText, tokenizer: Any, token_count: int) -> PageText:

@@ -26,7 +26,15 @@ from triptych.workers.engines.generation import (
     use_plain_decoding,
 )
 from triptych.workers.engines.paddle_ocr import PageImage
-from triptych.workers.engines.page_text import NOTHING_READ, PageText, fair_shares, page_text, shortened
+from triptych.workers.engines.page_text import (
+    NOTHING_READ,
+    PageText,
+    Turns,
+    chat_messages,
+    fair_shares,
+    page_text,
+    shortened,
+)
 from triptych.workers.engines.prefill import left_padded, read_prompts
 from triptych.workers.engines.torch_device import default_dtype, device_of
 
@@ -35,8 +43,6 @@ KEPT_PAGES = 256
 # What the model is told if the caller tells it nothing. Of 52 questions about a public set of document images it got
 # 21 answered exactly and 27 in all; "answer with only the exact value" 20 and 20, a longer text 13 and 21.
 SYSTEM = "You read documents. Answer from the document, with the exact value copied from it; be brief."
-
-Turns = list[tuple[str, list[str]]]
 
 
 class ReaderEngine(Engine[Prompt, VisionResult]):
@@ -194,7 +200,9 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
 
     def _templated(self, turns: Turns) -> list[int]:
         try:
-            ids = self._tokenizer.apply_chat_template(_messages(turns), add_generation_prompt=True, return_dict=True)
+            ids = self._tokenizer.apply_chat_template(
+                chat_messages(turns), add_generation_prompt=True, return_dict=True
+            )
         except Exception as error:
             # Templates are programs of the model's and raise what they like.
             raise FieldInvalid("messages", f"the model's chat template refuses them: {error}") from error
@@ -237,17 +245,3 @@ def _with_texts(item: Prompt, texts: dict[int, PageText | Exception]) -> Turns |
     if item.images() and turns[0][0] != "system":
         turns.insert(0, ("system", [SYSTEM]))
     return turns
-
-
-def _messages(turns: Turns) -> list[dict[str, str]]:
-    """The turns as chat templates want them, pages under a heading."""
-    page_count = sum(isinstance(part, PageText) for _, parts in turns for part in parts)
-    numbers = iter(range(1, page_count + 1))
-    messages = []
-    for role, parts in turns:
-        written = [
-            f"Document{f' {next(numbers)}' if page_count > 1 else ''}:\n{part}" if isinstance(part, PageText) else part
-            for part in parts
-        ]
-        messages.append({"role": role, "content": "\n\n".join(written)})
-    return messages

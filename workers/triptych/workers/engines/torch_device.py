@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
 from triptych.core.errors import FeatureDisabled
@@ -25,5 +27,5 @@ def default_dtype(device: str) -> torch.dtype:
     if device != "cpu":
         return torch.bfloat16
     # Older releases of torch cannot tell.
-    has = getattr(torch.cpu, "get_capabilities", dict)()
+    has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
