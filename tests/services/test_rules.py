@@ -9,8 +9,8 @@ from google.protobuf.duration_pb2 import Duration
 from triptych.v1 import job_service_pb2 as pb
 from triptych.v1.common_pb2 import InputSource, PageRange, TimeRange
 from triptych.v1.job_pb2 import JobOptions, JobSpec
-from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
-from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, SourceDocument
+from triptych.v1.ocr_pb2 import OcrConfig, OcrMode, OcrSpec
+from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, ReasoningStrategy, SourceDocument
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionSpec
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, ImagePart, VisionSpec
 
@@ -140,11 +140,28 @@ async def test_the_limits_themselves_are_allowed(check):
         speech(beam_size=10, temperature=1, initial_prompt="é" * 900, hotwords=["x" * 64] * 64,
                clips=clips((0, 5), (5, 8), (9, 0))),
         vision(turn(ChatRole.CHAT_ROLE_SYSTEM), turn(), turn(ASSISTANT), image(crop_box=[0, 0, 1, 1], page_number=2)),
-        vision(temperature=2, top_p=1, seed=-1, stop_sequences=["x"] * 8, output_json_schema='{"type": "object"}'),
+        vision(temperature=2, top_p=1, seed=-1, stop_sequences=["x"] * 8),
         reasoning(document("A.b_c-1"), document(), document(source=WAV, clips=clips((0, 0))), question="x" * 8000,
-                  schema='{"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}', max_evidence_count=50),
+                  max_evidence_count=50),
     ):  # fmt: skip
         await check(spec)
+
+
+async def test_what_is_not_offered_yet_is_refused_at_once(check, fails):
+    schema = '{"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}'
+    images = ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES
+    for spec in (
+        ocr(mode=OcrMode.OCR_MODE_LAYOUT),
+        ocr(enable_orientation_detection=True),
+        ocr(enable_unwarping=True),
+        vision(output_json_schema=schema),
+        reasoning(schema=schema),
+        reasoning(strategy=images),
+        reasoning(ocr=OcrConfig(enable_unwarping=True)),
+    ):
+        failed = await fails(check(spec))
+        assert (failed.code, failed.reason) == ("UNIMPLEMENTED", "FEATURE_DISABLED")
+        assert "not offered yet" in failed.error.message
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from triptych.core import load, lookup
 from triptych.core.errors import FieldInvalid, ModelNotFound, NoWorker
 from triptych.core.media import AUDIO_TYPES
+from triptych.core.offered import check_offered
 from triptych.core.records import KINDS, JobRecord
 from triptych.core.submission import Submittal
 from triptych.services.backend import Backend
@@ -92,6 +93,7 @@ class Intake:
         self._check_options(wanted.options)
         known_enums(wanted.options, "options")
         check_spec(wanted.spec, wanted.path, settings)
+        check_offered(wanted.spec)
         known_enums(getattr(wanted.spec, str(wanted.spec.WhichOneof("spec"))), wanted.path)
         for kind, name, field in _models(wanted.spec, wanted.path):
             self._check_model(kind, name, field)

@@ -14,7 +14,6 @@ from triptych.core.errors import (
     FieldInvalid,
     MediaCorrupt,
     QueueFull,
-    SchemaInvalid,
     StageFailed,
     TriptychError,
 )
@@ -313,7 +312,7 @@ def _named(*names: str) -> ReasoningSpec:
         ),
         (
             ReasoningSpec(documents=request(PNG).documents, question="?", output_json_schema="{}"),
-            SchemaInvalid,
+            FeatureDisabled,
             None,
         ),
         (request(PNG, strategy=ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES), FeatureDisabled, None),

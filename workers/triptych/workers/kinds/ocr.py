@@ -9,15 +9,15 @@ from itertools import pairwise
 from typing import Protocol
 
 from triptych.core.errors import (
-    FeatureDisabled,
     FieldInvalid,
     InputTooLarge,
     RangeOutsideSource,
     TriptychError,
     status_of,
 )
+from triptych.core.offered import check_offered
 from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
-from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, OCR_MODE_LAYOUT, OcrConfig, OcrPage, OcrResult, OcrSpec
+from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, OcrConfig, OcrPage, OcrResult, OcrSpec
 from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import Done
 from triptych.workers.engines.paddle_ocr import PageImage
@@ -66,6 +66,7 @@ def run(
         MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted: The document.
         TriptychError: What stopped the attempt; or, if no page at all could be read, the first page's error.
     """
+    check_offered(attempt.spec)
     _check_config(spec.config)
     station = stations.get(spec.config.model)
     with open_pages(
@@ -202,9 +203,3 @@ def _check_config(config: OcrConfig) -> None:
         raise FieldInvalid("config.render_dpi", f"must be {MIN_DPI} to {MAX_DPI}")
     if config.HasField("min_confidence") and not 0 <= config.min_confidence <= 1:
         raise FieldInvalid("config.min_confidence", "must be 0 to 1")
-    if config.mode == OCR_MODE_LAYOUT:
-        raise FeatureDisabled("OCR_MODE_LAYOUT is not offered yet: ask for OCR_MODE_TEXT")
-    if config.enable_orientation_detection:
-        raise FeatureDisabled("enable_orientation_detection is not offered yet: send pages upright")
-    if config.enable_unwarping:
-        raise FeatureDisabled("enable_unwarping is not offered yet: send flat pages")

@@ -8,7 +8,8 @@ import time
 from contextlib import suppress
 from typing import Protocol
 
-from triptych.core.errors import FeatureDisabled, FieldInvalid, RangeOutsideSource
+from triptych.core.errors import FieldInvalid, RangeOutsideSource
+from triptych.core.offered import check_offered
 from triptych.v1.job_pb2 import JobEvent, ProgressUnit, TextDelta
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionResult, VisionSpec
 from triptych.workers.attempt import Attempt
@@ -56,6 +57,7 @@ def run(
         InputTooLarge: An image's claimed size.
         TriptychError: What stopped the attempt.
     """
+    check_offered(attempt.spec)
     _check(spec)
     station = stations.get(spec.config.model)
     attempt.progress("decode")
@@ -157,5 +159,3 @@ def _check(spec: VisionSpec) -> None:
                 raise FieldInvalid(
                     f"messages[{index}].crop_box", "needs 0 <= min < max <= 1, as x_min, y_min, x_max, y_max"
                 )
-    if spec.config.output_json_schema:
-        raise FeatureDisabled("output_json_schema is not offered yet: ask for text")

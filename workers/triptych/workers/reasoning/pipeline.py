@@ -42,8 +42,7 @@ async def answer(
 
     Raises:
         FieldInvalid: The request is wrong.
-        SchemaInvalid: A structured answer was asked for.
-        FeatureDisabled: The strategy needs a model that sees pages.
+        FeatureDisabled: Something that is not offered yet.
         StageFailed: A document cannot be processed, or the model failed.
         TriptychError: What a retry may cure, a time limit or a cancellation of a child.
     """

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 
-from triptych.core.errors import FeatureDisabled, FieldInvalid, SchemaInvalid
+from triptych.core.errors import FieldInvalid
 from triptych.core.media import AUDIO_TYPES
-from triptych.v1.reasoning_pb2 import ReasoningSpec, ReasoningStrategy, SourceDocument
+from triptych.core.offered import check_offered
+from triptych.v1.job_pb2 import JobSpec
+from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
 
 MAX_DOCUMENTS = 32
 MAX_QUESTION_CHARS = 8000
@@ -20,8 +22,7 @@ def checked(spec: ReasoningSpec) -> ReasoningSpec:
 
     Raises:
         FieldInvalid: A field is missing, too long or contradicts another; its path is in the error.
-        SchemaInvalid: A structured answer was asked for: not possible yet.
-        FeatureDisabled: The strategy needs a model that sees pages.
+        FeatureDisabled: Something that is not offered yet.
     """
     if not 1 <= len(spec.documents) <= MAX_DOCUMENTS:
         raise FieldInvalid("documents", f"give 1 to {MAX_DOCUMENTS} documents, not {len(spec.documents)}")
@@ -29,9 +30,8 @@ def checked(spec: ReasoningSpec) -> ReasoningSpec:
         raise FieldInvalid("question", "ask something")
     if len(spec.question) > MAX_QUESTION_CHARS:
         raise FieldInvalid("question", f"at most {MAX_QUESTION_CHARS} code points, not {len(spec.question)}")
-    if spec.output_json_schema:
-        raise SchemaInvalid("output_json_schema: structured answers are not supported yet; leave it empty")
     _check_config(spec)
+    check_offered(JobSpec(reasoning=spec))
     request = ReasoningSpec()
     request.CopyFrom(spec)
     seen: dict[str, int] = {}
@@ -69,5 +69,3 @@ def _check_config(spec: ReasoningSpec) -> None:
         )
     if config.HasField("max_evidence_count") and not 1 <= config.max_evidence_count <= MAX_EVIDENCE:
         raise FieldInvalid("config.max_evidence_count", f"1 to {MAX_EVIDENCE}, not {config.max_evidence_count}")
-    if config.strategy == ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES:
-        raise FeatureDisabled("config.strategy: this server answers from recognized text; use AUTO or TEXT")
