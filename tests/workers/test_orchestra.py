@@ -7,7 +7,7 @@ import pytest
 from triptych.core import jobs, lookup
 from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import TASK, Broker, celery_app
-from triptych.core.errors import InternalError, JobCancelled, MediaCorrupt
+from triptych.core.errors import InternalError, JobCancelled, MediaCorrupt, QueueFull
 from triptych.core.jobs import NewJob
 from triptych.core.records import TERMINAL, new_job_id
 from triptych.core.settings import Settings
@@ -133,6 +133,32 @@ def test_a_failed_child_takes_its_siblings_along(worker):
     worker.store.run(jobs.fail(guilty.id, 1, MediaCorrupt("no page")))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_FAILED
     assert worker.state(other.id) == S.JOB_STATE_CANCELLING
+
+
+def test_a_full_lane_makes_an_accepted_job_wait_and_not_fail(settings):
+    worker = Worker(settings.model_copy(update={"max_pending_per_lane": 1}))
+    in_the_way = NewJob(
+        id=new_job_id(), tenant="t", kind="ocr", lane=1, spec=b"", queue_timeout_ms=60_000,
+        execution_timeout_ms=60_000, ttl_ms=60_000,
+    )  # fmt: skip
+    worker.store.run(jobs.create(in_the_way, max_pending=1))
+    refused, submit = threading.Event(), worker.orchestra._submission.submit
+
+    async def watched(submittal):
+        try:
+            return await submit(submittal)
+        except QueueFull:
+            refused.set()
+            raise
+
+    worker.orchestra._submission.submit = watched
+    job_id = worker.job()
+    worker.task(job_id)
+    assert refused.wait(20)
+    assert worker.store.run(jobs.claim(in_the_way.id, "hand", 60))
+    worker.store.run(jobs.succeed(worker.claim_child().id, 1, BLANK))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
+    worker.close()
 
 
 def test_what_stopped_an_attempt_is_its_outcome_whatever_came_of_it(worker):

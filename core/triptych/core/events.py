@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import re
 from collections.abc import AsyncGenerator, Iterator
 
@@ -14,6 +15,8 @@ from triptych.core.errors import CursorExpired, FieldInvalid
 from triptych.core.records import TERMINAL, JobRecord
 from triptych.core.store import AWAY, PREFIX, AsyncStore, Op
 from triptych.v1.job_pb2 import Heartbeat, JobEvent, JobState, JobView
+
+log = logging.getLogger("triptych.events")
 
 _WAKE = f"{PREFIX}wake:"
 _CURSOR = re.compile(r"\d{1,20}-\d{1,20}\Z")
@@ -158,10 +161,14 @@ class EventHub:
                         if message:
                             self._wake(message["channel"].decode().removeprefix(_WAKE))
             except AWAY:
-                await asyncio.sleep(delay_s)
-                delay_s = min(1, delay_s * 2)
+                log.debug("not listening: Redis is away")
+            except Exception:
+                # Without a listener every watcher would only hear heartbeats.
+                log.exception("the listener stumbled")
             finally:
                 await client.aclose()
+            await asyncio.sleep(delay_s)
+            delay_s = min(1, delay_s * 2)
 
     def _wake(self, job_id: str) -> None:
         for event in self._waiting.get(job_id, ()):

@@ -59,8 +59,8 @@ class Leases:
             self._store.run(load.retire(self._kind, self._worker))
 
     def drain(self, after_s: float) -> None:
-        """Lets the running attempts go on for after_s, then hands them back."""
-        self._drain_at = time.monotonic() + after_s
+        """Lets the running attempts go on for after_s, then hands them back. Asked again it gives no more time."""
+        self._drain_at = min(self._drain_at, time.monotonic() + after_s)
 
     @contextlib.contextmanager
     def held(self, attempt: Attempt) -> Iterator[None]:

@@ -17,7 +17,7 @@ from triptych.core import telemetry
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import TASK, Broker
 from triptych.core.cancellation import cancel_tree
-from triptych.core.errors import BackendUnavailable, ExecutionTimeout, from_status
+from triptych.core.errors import BackendUnavailable, ExecutionTimeout, QueueFull, from_status
 from triptych.core.events import EventHub
 from triptych.core.media import HEAD_BYTES, checked_type
 from triptych.core.records import LANES
@@ -162,10 +162,10 @@ class JobChildren:
             parent=attempt.job_id,
             trace_id=attempt.trace_id,
         )
-        record = await _until_back(lambda: self._submission.submit(submittal))
+        record = await _patiently(lambda: self._submission.submit(submittal))
         child_id = record.id
         try:
-            record = await _until_back(lambda: self._hub.wait(child_id, attempt.tenant))
+            record = await _patiently(lambda: self._hub.wait(child_id, attempt.tenant))
         except BaseException:
             # Nobody waits for it any more, unless the job goes on elsewhere: its next attempt joins this child.
             if not isinstance(attempt.stopped_by(), HandedBack | LeaseLost):
@@ -177,7 +177,7 @@ class JobChildren:
             raise from_status(job.error)
         result = job.result
         if job.result_blob:
-            raw = await _until_back(lambda: asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob))
+            raw = await _patiently(lambda: asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob))
             result = JobResult.FromString(raw)
         return ChildOutcome(
             job=job.name, result=result, elapsed_s=time.monotonic() - began, model=_model(result), cached=job.cached
@@ -186,7 +186,7 @@ class JobChildren:
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""
         tenant = self._attempt.tenant
-        head = await _until_back(lambda: asyncio.to_thread(self._blobs.read, tenant, source.blob, 0, HEAD_BYTES))
+        head = await _patiently(lambda: asyncio.to_thread(self._blobs.read, tenant, source.blob, 0, HEAD_BYTES))
         return checked_type(head, source.media_type, source.display_name)
 
     async def digest(self, source: InputSource) -> str:
@@ -194,13 +194,13 @@ class JobChildren:
         return source.blob.removeprefix("blobs/")
 
 
-async def _until_back(work: Callable[[], Awaitable[T]]) -> T:
-    """Repeats until Redis is back: an outage is no reason to end a job that was accepted."""
+async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
+    """Repeats while Redis is away or a lane is full: neither is a reason to end a job that was accepted."""
     delay_s = 0.1
     while True:
         try:
             return await work()
-        except BackendUnavailable:
+        except (BackendUnavailable, QueueFull):
             await asyncio.sleep(delay_s)
             delay_s = min(2, delay_s * 2)
 
