@@ -154,3 +154,16 @@ async def test_a_watcher_outlives_a_restart_of_redis():
         await world.hub.stop()
         await world.store.close()
         server.close()
+
+
+async def test_a_hub_can_be_stopped_at_any_moment(redis_url):
+    for steps in range(60):
+        store = AsyncStore(redis_url)
+        hub = EventHub(store, redis_url)
+        hub.start()
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        async with asyncio.timeout(10):
+            await hub.stop()
+        await store.close()
+        assert hub._listener.done()

@@ -1,5 +1,7 @@
 """What counts as "Redis is away": everything that passes without anybody changing the program."""
 
+import asyncio
+
 import pytest
 import redis
 
@@ -40,3 +42,16 @@ def test_a_mistake_of_ours_is_no_outage(redis_url):
     with pytest.raises(redis.exceptions.ResponseError):
         store.run(lookup.parts("j"))
     store.close()
+
+
+async def test_a_cancellation_is_heeded_at_every_step_of_a_call(redis_url):
+    # While it connects, the client library loses one now and then: the call went on, and whoever cancelled it waited.
+    for steps in range(80):
+        store = AsyncStore(redis_url)
+        call = asyncio.create_task(store.run(load.live_workers("ocr")))
+        for _ in range(steps):
+            await asyncio.sleep(0)
+        asked = call.cancel()
+        await asyncio.wait([call])
+        assert call.cancelled() or not asked, f"lost after {steps} steps"
+        await store.close()

@@ -13,7 +13,7 @@ import redis.asyncio
 from triptych.core import lookup
 from triptych.core.errors import CursorExpired, FieldInvalid
 from triptych.core.records import TERMINAL, JobRecord
-from triptych.core.store import AWAY, PREFIX, AsyncStore, Op
+from triptych.core.store import AWAY, PREFIX, AsyncStore, Op, heeded_cancellation
 from triptych.v1.job_pb2 import Heartbeat, JobEvent, JobState, JobView
 
 log = logging.getLogger("triptych.events")
@@ -153,7 +153,8 @@ class EventHub:
             )
             try:
                 async with client.pubsub() as pubsub:
-                    await pubsub.psubscribe(f"{_WAKE}*")
+                    with heeded_cancellation():
+                        await pubsub.psubscribe(f"{_WAKE}*")
                     self._wake_all()
                     delay_s = 0.05
                     while True:

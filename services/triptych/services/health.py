@@ -14,11 +14,13 @@ from grpc_health.v1 import health_pb2 as pb
 from grpc_health.v1.health_pb2_grpc import HealthServicer
 from grpc_status import rpc_status
 
-from triptych.core.store import AWAY, AsyncStore
+from triptych.core.errors import BackendUnavailable
+from triptych.core.store import AsyncStore, Op
 
 log = logging.getLogger("triptych.health")
 
 PING_EVERY_S = 1.0
+_PING: Op[bool] = Op(("PING",), bool)
 PING_TIMEOUT_S = 2.0
 
 
@@ -92,7 +94,6 @@ class Health(HealthServicer):  # type: ignore[misc]  # the package has no types
     async def _answers(self) -> bool:
         try:
             async with asyncio.timeout(PING_TIMEOUT_S):
-                await self._store.redis.ping()
-        except AWAY:  # TimeoutError is an OSError
+                return await self._store.run(_PING)
+        except (BackendUnavailable, TimeoutError):
             return False
-        return True
