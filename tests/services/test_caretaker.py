@@ -19,7 +19,7 @@ def spec(samples):
     return JobSpec(ocr=OcrSpec(input=InputSource(content=samples.png)))
 
 
-async def test_a_lost_workers_job_goes_back_to_its_queue(serve, worker, samples, store):
+async def test_a_lost_workers_job_goes_back_to_its_queue(serve, worker, samples, store, eventually):
     worker.lease_s = 0.3
     _, client = await serve(**QUICK)
     job = (await client.jobs.SubmitJob(pb.SubmitJobRequest(spec=spec(samples)))).job
@@ -27,7 +27,12 @@ async def test_a_lost_workers_job_goes_back_to_its_queue(serve, worker, samples,
     await worker.claim()  # and never a word again
     again = await asyncio.wait_for(worker.claim(), 10)
     assert again.attempt == 2
-    assert await store.redis.llen(QUEUE) == 2
+
+    async def sent_again():
+        return await store.redis.llen(QUEUE) == 2
+
+    # The job is pending before its message is sent, and this worker needs no message.
+    await eventually(sent_again)
     await worker.succeed(again)
     attempts = [message.event.attempt async for message in watch]
     assert attempts == sorted(attempts)

@@ -97,3 +97,7 @@ class Health(HealthServicer):  # type: ignore[misc]  # the package has no types
                 return await self._store.run(_PING)
         except (BackendUnavailable, TimeoutError):
             return False
+        except Exception:
+            # Whatever it is, health goes on being told.
+            log.exception("Redis could not be asked")
+            return False
