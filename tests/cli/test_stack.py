@@ -120,7 +120,9 @@ def test_killing_the_supervisor_kills_everything_it_started(start: Start, tmp_pa
 def test_a_stack_whose_folder_is_deleted_ends(start: Start, tmp_path: Path) -> None:
     record = start(standin("services"), folder=tmp_path / "state")
     shutil.rmtree(tmp_path / "state")
-    eventually(lambda: not any(map(alive, [record.supervisor_pid, *pids(record).values()])))
+    everyone = [record.supervisor_pid, *pids(record).values()]
+    eventually(lambda: not any(map(alive, everyone)))
+    assert not any(map(alive, everyone))
 
 
 def test_a_stack_starts_where_a_killed_one_left_its_files(start: Start, tmp_path: Path) -> None:
@@ -220,6 +222,7 @@ def test_a_killed_guard_comes_back(start: Start, tmp_path: Path) -> None:
     eventually(lambda: guards() not in ([], [guard]))
     os.kill(record.supervisor_pid, signal.SIGKILL)
     eventually(lambda: not alive(int(grandchild.read_text())))
+    assert not alive(int(grandchild.read_text()))
 
 
 def test_a_taken_port_is_left_to_its_owner(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import grpc
 import pytest
 from grpc_status import rpc_status
 
-from triptych.core import jobs, load
+from triptych.core import jobs, load, lookup
 from triptych.core.errors import from_status
+from triptych.core.lookup import ANY_TENANT
 from triptych.core.records import KINDS
 from triptych.core.store import PREFIX, AsyncStore
 from triptych.services.server import Server
@@ -177,12 +178,13 @@ class Worker:
         assert await self.store.run(jobs.fail(record.id, record.attempt, error))
 
     async def cancelled(self, record):
-        """Waits until the job's caller wants it no more."""
+        """Waits until the job's caller wants it no more; gives the job's state then."""
 
         async def asked():
             return await self.store.run(jobs.renew(record.id, record.attempt, self.lease_s)) == "cancel"
 
         await eventually(asked)
+        return (await self.store.run(lookup.get(record.id, ANY_TENANT))).state
 
 
 @pytest.fixture

@@ -153,6 +153,8 @@ async def test_silence_is_filled_with_heartbeats(serve, samples):
         if message.event.HasField("heartbeat"):
             break
     watch.cancel()
+    assert message.event.HasField("heartbeat")
+    assert message.event.cursor
 
 
 async def test_a_watcher_who_leaves_does_not_touch_the_job(client, submit, worker):

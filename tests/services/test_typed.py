@@ -172,14 +172,14 @@ async def test_the_deadline_cancels_the_job_and_names_it(recognize, worker, fail
     assert (failed.code, failed.reason) == ("DEADLINE_EXCEEDED", "CALL_TIMEOUT")
     assert failed.error.metadata["job"] == f"jobs/{record.id}"
     assert dict(await failed.call.initial_metadata())["x-triptych-job"] == f"jobs/{record.id}"
-    await worker.cancelled(record)
+    assert await worker.cancelled(record) == S.JOB_STATE_CANCELLING
 
 
 async def test_a_caller_who_goes_away_cancels_the_job(recognize, worker):
     call = recognize()
     record = await worker.claim()
     call.cancel()
-    await worker.cancelled(record)
+    assert await worker.cancelled(record) == S.JOB_STATE_CANCELLING
 
 
 async def test_a_caller_who_goes_away_can_leave_the_job_running(recognize, recognize_openly, worker, job_state):
@@ -249,7 +249,7 @@ async def test_leaving_a_stream_cancels_its_job(client, worker):
     await anext(aiter(call))
     record = await worker.claim("vision")
     call.cancel()
-    await worker.cancelled(record)
+    assert await worker.cancelled(record) == S.JOB_STATE_CANCELLING
 
 
 async def test_leaving_a_stream_that_is_being_written_cancels_its_job(client, worker):
@@ -259,14 +259,14 @@ async def test_leaving_a_stream_that_is_being_written_cancels_its_job(client, wo
     for _ in range(40):
         await worker.emit(record, JobEvent(text_delta=TextDelta(text="x" * 100_000)))
     call.cancel()
-    await worker.cancelled(record)
+    assert await worker.cancelled(record) == S.JOB_STATE_CANCELLING
 
 
 async def test_the_deadline_of_a_stream_cancels_its_job(client, worker, fails):
     call = client.vision.StreamGenerate(vision_service_pb2.StreamGenerateRequest(spec=vision_spec()), timeout=0.3)
     record = await worker.claim("vision")
     assert (await fails(call)).code == "DEADLINE_EXCEEDED"
-    await worker.cancelled(record)
+    assert await worker.cancelled(record) == S.JOB_STATE_CANCELLING
 
 
 async def test_a_specification_is_required(client, worker, fails):

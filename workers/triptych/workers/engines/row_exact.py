@@ -3,7 +3,7 @@
 Two things in a batch change a row's numbers, and in bfloat16 now and then its text: padding moves the row in the blocks
 in which attention is summed, and the matrix library multiplies a lone row another way than rows in company. Here
 attention runs row by row without its padding, and a lone row is multiplied together with a copy of itself. With that
-every row of Qwen2.5 in bfloat16 is equal to the last bit in batches of any size; the same in float32 is 3 times slower.
+every row of Qwen2.5 in bfloat16 is equal to the last bit in batches of any size; float32 takes 2.7 times the CPU.
 """
 
 from __future__ import annotations
