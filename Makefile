@@ -29,4 +29,4 @@ ci:              ## What CI runs
 	@.ci/run
 
 clean:           ## Removes what can be made again (not the weights)
-	@rm -rf .venv dist build demo-out .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	@rm -rf .venv dist build demo-out .mypy_cache .hypothesis .ruff_cache .pytest_cache .import_linter_cache

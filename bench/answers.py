@@ -27,14 +27,22 @@ from triptych.workers.attempt import Attempt
 from triptych.workers.reasoning.children import ChildOutcome
 from triptych.workers.reasoning.pipeline import answer
 from triptych.workers.stations import Stations
+from triptych.workers.testing import MemoryUnits
 
 
 class Memory:
-    """The backstage of an attempt without stores: inputs carry their bytes, events go nowhere."""
+    """The backstage of an attempt without stores: inputs carry their bytes, events go nowhere, nothing is shared."""
 
-    def read(self, tenant: str, source: InputSource) -> bytes:  # noqa: ARG002 - one tenant
+    def __init__(self) -> None:
+        self.units = MemoryUnits()
+
+    def read(self, tenant: str, source: InputSource, offset: int = 0, limit: int = 0) -> bytes:  # noqa: ARG002
         """See `Backstage.read`."""
-        return source.content
+        return source.content[offset : offset + limit] if limit else source.content[offset:]
+
+    def size(self, tenant: str, source: InputSource) -> int:  # noqa: ARG002 - one tenant
+        """See `Backstage.size`."""
+        return len(source.content)
 
     def emit(self, job_id: str, attempt: int, event: JobEvent) -> None:
         """See `Backstage.emit`."""

@@ -1,6 +1,10 @@
-"""Items per second through the batcher with an instant engine, against calling the function directly."""
+"""Items per second through the batcher with an instant engine, against calling the function directly.
+
+And through a queue of 10,000, of one tenant and of many in turn.
+"""
 
 import json
+import statistics
 import threading
 import time
 from collections.abc import Sequence
@@ -9,6 +13,8 @@ from triptych.workers.batcher import Batcher, BatchPolicy
 
 SUBMITTERS = 64
 SECONDS = 2.0
+TENANTS = 100
+ROUNDS = 5
 
 
 def instant(items: Sequence[int]) -> Sequence[int | Exception]:
@@ -51,10 +57,10 @@ def batched() -> dict[str, float]:
     }
 
 
-def backlog_items_per_s(items: int = 10_000) -> float:
+def backlog_items_per_s(tenants: int, items: int = 10_000) -> float:
     batcher: Batcher[int, int] = Batcher(instant, BatchPolicy(max_cost=SUBMITTERS, max_items=SUBMITTERS))
     began = time.perf_counter()
-    futures = [batcher.submit(item, key=item % 8, lane=item % 3) for item in range(items)]
+    futures = [batcher.submit(item, key=item % 8, lane=item % 3, tenant=f"{item % tenants}") for item in range(items)]
     batcher.start()
     batcher.stop()
     elapsed_s = time.perf_counter() - began
@@ -64,13 +70,17 @@ def backlog_items_per_s(items: int = 10_000) -> float:
 
 def main() -> None:
     direct, through = direct_items_per_s(), batched()
+    backlogs = [(backlog_items_per_s(1), backlog_items_per_s(TENANTS)) for _ in range(ROUNDS)]
+    of_one, of_many = (statistics.median(rounds) for rounds in zip(*backlogs, strict=True))
     figures = {
         "submitters": SUBMITTERS,
         "seconds": SECONDS,
         "direct_items_per_s": direct,
         **through,
         "direct_to_batched_ratio": direct / through["items_per_s"],
-        "backlog_10k_items_per_s": backlog_items_per_s(),
+        "backlog_10k_items_per_s": of_one,
+        "backlog_10k_of_100_tenants_items_per_s": of_many,
+        "one_to_100_tenants_ratio": of_one / of_many,
     }
     print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
 

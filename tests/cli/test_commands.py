@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -48,14 +49,6 @@ ANSWER = JobResult(
         ],
     }
 )
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[StandIn]:
-    standin = StandIn()
-    await standin.start()
-    yield standin
-    await standin.stop()
 
 
 @pytest.fixture
@@ -116,7 +109,7 @@ async def test_transcribe_prints_a_line_per_segment(server: StandIn, triptych: T
     segment = {"start_ms": 0, "end_ms": 1500, "text": "hello there"}
     server.jobs.outcome = {"result": JobResult(transcription={"text": "hello there", "segments": [segment]})}
     assert (await triptych("transcribe", files[1])).stdout == "00:00.000 - 00:01.500  hello there\n"
-    assert (await triptych("transcribe", files[1], "--text")).stdout == "hello there\n"
+    assert (await triptych("transcribe", files[1], "--format", "text")).stdout == "hello there\n"
     assert json.loads((await triptych("transcribe", files[1], "--json")).stdout)["text"] == "hello there"
 
 
@@ -132,6 +125,34 @@ async def test_ocr_prints_pages_and_says_which_one_failed(
     assert result.stdout.splitlines()[:2] == ["--- page 1 ---", "one"]
     assert "error: page 2: no such stream" in result.stderr
     assert "x 0-50% y 0-10%  one" in (await triptych("ocr", files[0], "--lines")).stdout
+
+
+async def test_purge_tells_what_went_and_that_nothing_is_left(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    result = await triptych("purge", "--document", files[0], "--yes")
+    assert (result.exit_code, result.stdout) == (0, "removed: 2 jobs, 12 units, 14 blobs\nleft: nothing\n")
+    await triptych("purge", "--document", f"blobs/sha256-{'0' * 64}", "--yes")
+    assert json.loads((await triptych("purge", "--tenant", "--yes", "--json")).stdout)["remaining_count"] == "0"
+    digest = hashlib.sha256(b"bytes").hexdigest()
+    assert [request.document for request in server.blobs.purges] == [
+        f"blobs/sha256-{digest}", f"blobs/sha256-{'0' * 64}", "",
+    ]  # fmt: skip
+
+
+async def test_purge_ends_with_1_if_anything_is_left(server: StandIn, triptych: Triptych) -> None:
+    server.blobs.remaining_count = 3
+    result = await triptych("purge", "--tenant", "--yes")
+    assert result.exit_code == 1
+    assert "left: 3 traces" in result.stdout
+
+
+async def test_purge_asks_first_and_wants_to_know_what(server: StandIn, triptych: Triptych) -> None:
+    assert (await triptych("purge", "--tenant")).exit_code == 1, "nobody said yes"
+    assert (await triptych("purge")).exit_code == 2
+    assert (await triptych("purge", "--tenant", "--document", "x")).exit_code == 2
+    assert (await triptych("purge", "--document", "no such file", "--yes")).exit_code == 2
+    assert server.blobs.purges == []
 
 
 async def test_see_prints_what_the_model_says(server: StandIn, triptych: Triptych, files: list[str]) -> None:
@@ -170,7 +191,7 @@ async def test_ctrl_c_cancels_the_job(server: StandIn, files: list[str]) -> None
     finally:
         if process.returncode is None:
             process.kill()
-    assert process.returncode == 130
+    assert process.returncode == 130, said.decode()
     assert server.jobs.cancelled == ["jobs/1"]
     assert b"cancelled jobs/1" in said
 
@@ -284,7 +305,7 @@ async def test_the_client_commands_need_no_extras(server: StandIn, files: list[s
     script = (
         f"import sys\nsys.modules.update(dict.fromkeys({extras!r}))\nfrom triptych.cli.__main__ import main\nmain()\n"
     )
-    command = (sys.executable, "-c", script, "transcribe", files[1], "--text", "--target", server.target)
+    command = (sys.executable, "-c", script, "transcribe", files[1], "--format", "text", "--target", server.target)
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE)
     said, _ = await process.communicate()
     assert said == b"hello\n"

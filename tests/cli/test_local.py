@@ -71,6 +71,14 @@ def test_doctor_sees_a_redis_that_does_not_answer(tmp_path: Path) -> None:
     assert "secret" not in check.message
 
 
+def test_doctor_sees_a_disk_on_which_services_take_no_bytes(tmp_path: Path) -> None:
+    everything = shutil.disk_usage(tmp_path).total
+    short = Settings(state_dir=tmp_path, min_free_disk_bytes=everything)
+    assert checks.blobs_check(short).level == "fail"
+    assert checks.blobs_check(short.model_copy(update={"min_free_disk_bytes": 0})).level == "ok"
+    assert checks.blobs_check(short.model_copy(update={"blob_store": "redis"})).level == "ok"
+
+
 def test_doctor_names_a_variable_that_is_no_setting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_LISTENN", "127.0.0.1:1")
     check = checks.settings_check(Settings(state_dir=tmp_path))

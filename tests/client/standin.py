@@ -14,7 +14,9 @@ from triptych.core.errors import (
     ApiKeyInvalid,
     BlobNotFound,
     CursorExpired,
+    DeliveryNotFound,
     JobNotFound,
+    MediaCorrupt,
     ServerDraining,
     TriptychError,
     UploadNotFound,
@@ -35,6 +37,8 @@ from triptych.v1 import (
     transcription_service_pb2,
     transcription_service_pb2_grpc,
     vision_service_pb2_grpc,
+    webhook_service_pb2,
+    webhook_service_pb2_grpc,
 )
 from triptych.v1.job_pb2 import Job, JobEvent, JobKind, JobProgress, JobResult, JobState
 
@@ -52,6 +56,8 @@ class Blobs(blob_service_pb2_grpc.BlobServiceServicer):
         self.break_after_chunks: int | None = None
         self.break_download_after: int | None = None
         self.offsets: list[int] = []
+        self.purges: list[Any] = []
+        self.remaining_count = 0
 
     def put(self, data: bytes) -> str:
         name = f"blobs/sha256-{hashlib.sha256(data).hexdigest()}"
@@ -90,6 +96,12 @@ class Blobs(blob_service_pb2_grpc.BlobServiceServicer):
             await fail(context, UploadNotFound("unknown"))
         return blob_service_pb2.GetUploadResponse(committed_size_bytes=len(self.partial[request.upload_id]))
 
+    async def Purge(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.purges.append(request)
+        return blob_service_pb2.PurgeResponse(
+            job_count=2, unit_count=12, blob_count=14, remaining_count=self.remaining_count
+        )
+
     async def DownloadBlob(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         if request.name not in self.stored:
             await fail(context, BlobNotFound(f"{request.name} is unknown"))
@@ -110,14 +122,22 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
         self.expire_cursors = False
         self.submit_failures = 0
         self.submit_calls = 0
-        self.outcome: dict[str, Any] = {"result": JobResult(transcription={"text": "hello"})}
+        hello = {"text": "hello", "segments": [{"text": "hello", "end_ms": 900}]}
+        self.outcome: dict[str, Any] = {"result": JobResult(transcription=hello)}
+        # Segments that are told before the end, and what the end then waits for.
+        self.segments: list[transcription_pb2.TranscriptSegment] = []
+        self.may_end = asyncio.Event()
+        self.may_end.set()
+        self.specs: list[Any] = []
         self.cancelled: list[str] = []
+        self.retried: list[str] = []
         self.watched = asyncio.Event()
         self.hang = False
         self.ended = False
 
     async def SubmitJob(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.submit_calls += 1
+        self.specs.append(request.spec)
         if self.submit_failures:
             self.submit_failures -= 1
             await fail(context, ServerDraining("shutting down"))
@@ -144,6 +164,15 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
         self.cancelled.append(request.name)
         return job_service_pb2.CancelJobResponse(job=Job(name=request.name, state=JobState.JOB_STATE_CANCELLING))
 
+    async def RetryJob(self, request: Any, context: Any) -> Any:  # noqa: N802
+        assert request.request_id
+        self.retried.append(request.name)
+        job = self.by_request.setdefault(
+            request.request_id,
+            Job(name=f"jobs/{len(self.by_request) + 1}", state=JobState.JOB_STATE_PENDING),
+        )
+        return job_service_pb2.RetryJobResponse(job=job)
+
     async def WaitJob(self, request: Any, context: Any) -> Any:  # noqa: N802
         return job_service_pb2.WaitJobResponse(job=self.done(request.name))
 
@@ -168,10 +197,13 @@ class Jobs(job_service_pb2_grpc.JobServiceServicer):
             JobEvent(job=Job(name=request.name, state=JobState.JOB_STATE_RUNNING)),
             JobEvent(progress=JobProgress(stage="decode", percent=50)),
             JobEvent(progress=JobProgress(stage="text", percent=90)),
+            *(JobEvent(transcript_segment=segment) for segment in self.segments if request.include_partials),
             JobEvent(job=self.done(request.name)),
         ]
         start = int(request.after_cursor or 0)
         for number, event in enumerate(events[start:], start + 1):
+            if number == len(events):
+                await self.may_end.wait()
             if self.break_watch_after == number - 1:
                 self.break_watch_after = None
                 await fail(context, ServerDraining("shutting down"))
@@ -187,9 +219,12 @@ class Speech(transcription_service_pb2_grpc.TranscriptionServiceServicer):
         self.drain_after_job = False
         self.refuse_key = False
         self.hang = False
+        self.called = asyncio.Event()
+        self.refuse_after = 0
 
     async def Transcribe(self, request: Any, context: Any) -> Any:  # noqa: N802
         self.requests.append(request)
+        self.called.set()
         self.metadata.append(dict(context.invocation_metadata()))
         self.deadlines.append(context.time_remaining())
         if self.refuse_key:
@@ -202,6 +237,33 @@ class Speech(transcription_service_pb2_grpc.TranscriptionServiceServicer):
             await fail(context, ServerDraining("shutting down"))
         result = transcription_pb2.TranscriptionResult(text=f"{len(request.spec.input.content)} bytes")
         return transcription_service_pb2.TranscribeResponse(job=Job(name="jobs/7"), result=result)
+
+    async def FormatTranscript(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.requests.append(request)
+        if request.job:
+            await fail(context, JobNotFound(f"{request.job} is unknown"))
+        return transcription_service_pb2.FormatTranscriptResponse(content=f"{request.result.text}\n")
+
+    async def LiveTranscribe(self, request_iterator: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
+        """Hears every message as a word, its length."""
+        self.metadata.append(dict(context.invocation_metadata()))
+        words: list[str] = []
+        async for message in request_iterator:
+            if message.HasField("config"):
+                self.requests.append(message.config)
+                yield transcription_service_pb2.LiveTranscribeResponse(started={})
+                continue
+            words.append(str(len(message.audio)))
+            if len(words) == self.refuse_after:
+                await fail(context, MediaCorrupt("no audio", metadata={"resume_ms": "5"}))
+            self.called.set()
+            unstable = f" {words[-1]}"
+            yield transcription_service_pb2.LiveTranscribeResponse(
+                interim={"stable_text": " ".join(words[:-1]), "unstable_text": unstable, "end_ms": len(words)}
+            )
+        segment = {"start_ms": 1000, "end_ms": 2000, "text": " ".join(words)}
+        result = {"text": " ".join(words), "segments": [segment]}
+        yield transcription_service_pb2.LiveTranscribeResponse(final={"result": result, "job": "jobs/7"})
 
 
 class Ocr(ocr_service_pb2_grpc.OcrServiceServicer):
@@ -235,6 +297,29 @@ class System(system_service_pb2_grpc.SystemServiceServicer):
         return system_service_pb2.GetServerInfoResponse(version="9.9")
 
 
+class Webhooks(webhook_service_pb2_grpc.WebhookServiceServicer):
+    def __init__(self) -> None:
+        self.deliveries: list[webhook_service_pb2.Delivery] = []
+
+    async def ListDeliveries(self, request: Any, context: Any) -> Any:  # noqa: N802
+        found = [each for each in self.deliveries if request.state in (0, each.state)]
+        start = int(request.page_token or 0)
+        end = start + min(2, request.page_size)
+        token = str(end) if end < len(found) else ""
+        return webhook_service_pb2.ListDeliveriesResponse(deliveries=found[start:end], next_page_token=token)
+
+    async def ReplayDelivery(self, request: Any, context: Any) -> Any:  # noqa: N802
+        found = [each for each in self.deliveries if each.name == request.name]
+        if not found:
+            await fail(context, DeliveryNotFound(f"{request.name} is unknown"))
+        found[0].state = webhook_service_pb2.DeliveryState.DELIVERY_STATE_WAITING
+        return webhook_service_pb2.ReplayDeliveryResponse(delivery=found[0])
+
+    async def DeleteDelivery(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.deliveries = [each for each in self.deliveries if each.name != request.name]
+        return webhook_service_pb2.DeleteDeliveryResponse()
+
+
 class StandIn:
     """The server; `port` 0 takes a free one."""
 
@@ -242,6 +327,7 @@ class StandIn:
         self.blobs = Blobs()
         self.jobs = Jobs(self.blobs)
         self.speech = Speech()
+        self.webhooks = Webhooks()
         self.target = ""
 
     async def start(self) -> None:
@@ -258,6 +344,7 @@ class StandIn:
         reasoning_service_pb2_grpc.add_ReasoningServiceServicer_to_server(
             reasoning_service_pb2_grpc.ReasoningServiceServicer(), self.server
         )
+        webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(self.webhooks, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
         self.target = f"127.0.0.1:{port}"
         await self.server.start()

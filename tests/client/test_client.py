@@ -16,16 +16,11 @@ from triptych.client import AsyncClient, Client, specs
 from triptych.core import errors
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobResult
+from triptych.v1.transcription_pb2 import TranscriptionResult
+from triptych.v1.transcription_service_pb2 import CueRules, TranscriptFormat
+from triptych.v1.webhook_service_pb2 import Delivery, DeliveryState
 
 Ask = Callable[..., Awaitable[Any]]
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[StandIn]:
-    standin = StandIn()
-    await standin.start()
-    yield standin
-    await standin.stop()
 
 
 @pytest.fixture(params=["blocking", "asyncio"])
@@ -47,6 +42,17 @@ async def ask(request: pytest.FixtureRequest, server: StandIn) -> AsyncIterator[
 
         yield awaited if request.param == "asyncio" else in_thread
         blocking.close()
+
+
+async def test_a_call_that_a_service_cut_off_when_it_went_away_says_nothing_about_the_job(
+    server: StandIn, ask: Ask
+) -> None:
+    server.speech.hang = True
+    call = asyncio.ensure_future(ask("transcribe", b"abc", timeout_s=50))
+    await server.speech.called.wait()
+    await server.stop()
+    with pytest.raises(errors.BackendUnavailable):
+        await call
 
 
 async def test_a_small_input_travels_inline_with_key_deadline_and_request_id(server: StandIn, ask: Ask) -> None:
@@ -99,9 +105,31 @@ async def test_a_download_goes_on_where_the_stream_broke_and_is_checked(server: 
         await ask("download", name)
 
 
+async def test_a_document_is_purged_by_the_digest_of_its_bytes_and_a_tenant_as_a_whole(
+    server: StandIn, ask: Ask, tmp_path: Path
+) -> None:
+    path = tmp_path / "secret.pdf"
+    path.write_bytes(b"secret")
+    name = server.blobs.put(b"secret")
+    for document in (path, b"secret", InputSource(blob=name), InputSource(content=b"secret")):
+        assert (await ask("purge_document", document)).blob_count == 14
+    await ask("purge_tenant")
+    assert [request.document for request in server.blobs.purges] == [name] * 4 + [""]
+    assert [request.tenant for request in server.blobs.purges] == [False] * 4 + [True]
+
+
 async def test_a_result_too_large_for_a_message_is_fetched(ask: Ask) -> None:
     result = await ask("recognize", b"%PDF-")
     assert len(result.pages[0].text) == 300_000
+
+
+async def test_a_transcript_is_written_by_the_server(server: StandIn, ask: Ask) -> None:
+    srt, rules = TranscriptFormat.TRANSCRIPT_FORMAT_SRT, CueRules(max_line_count=1)
+    assert await ask("format_transcript", TranscriptionResult(text="Hello."), srt, rules) == "Hello.\n"
+    (request,) = server.speech.requests
+    assert (request.format, request.cue_rules) == (srt, rules)
+    with pytest.raises(errors.JobNotFound, match="jobs/none"):
+        await ask("format_transcript", "jobs/none", srt)
 
 
 async def test_a_call_that_broke_after_its_job_began_joins_the_same_job(server: StandIn, ask: Ask) -> None:
@@ -116,6 +144,13 @@ async def test_submit_is_retried_and_runs_once(server: StandIn, ask: Ask) -> Non
     job = await ask("submit", specs.transcription(InputSource(content=b"abc")))
     assert job.name == "jobs/1"
     assert server.jobs.submit_calls == 3
+
+
+async def test_a_retry_gives_a_new_job_and_its_id_makes_it_safe_to_repeat(server: StandIn, ask: Ask) -> None:
+    old = await ask("submit", specs.transcription(InputSource(content=b"abc")))
+    again = [await ask("retry_job", old.name, request_id="r1") for _ in range(2)]
+    assert [job.name for job in again] == ["jobs/2", "jobs/2"]
+    assert server.jobs.retried == ["jobs/1", "jobs/1"]
 
 
 async def test_a_broken_watch_goes_on_after_the_last_event(server: StandIn, ask: Ask) -> None:
@@ -200,3 +235,16 @@ def test_both_clients_have_the_same_methods() -> None:
         }
 
     assert signatures(Client) == signatures(AsyncClient)
+
+
+async def test_deliveries_are_listed_over_pages_replayed_and_dropped(server: StandIn, ask: Ask) -> None:
+    dead, waiting = DeliveryState.DELIVERY_STATE_DEAD, DeliveryState.DELIVERY_STATE_WAITING
+    states = [dead, waiting, dead, dead]
+    server.webhooks.deliveries = [Delivery(name=f"deliveries/{n}", state=state) for n, state in enumerate(states)]
+    assert [each.name for each in await ask("list_deliveries")] == [f"deliveries/{n}" for n in range(4)]
+    assert [each.name for each in await ask("list_deliveries", dead, limit=2)] == ["deliveries/0", "deliveries/2"]
+    assert (await ask("replay_delivery", "deliveries/3")).state == waiting
+    await ask("delete_delivery", "deliveries/0")
+    assert [each.name for each in await ask("list_deliveries", dead)] == ["deliveries/2"]
+    with pytest.raises(errors.DeliveryNotFound):
+        await ask("replay_delivery", "deliveries/0")

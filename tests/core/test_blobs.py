@@ -12,7 +12,15 @@ import pytest
 import redis
 
 from triptych.core.directory_blobs import DirectoryBlobs
-from triptych.core.errors import BlobNotFound, DigestMismatch, FieldInvalid, UploadNotFound, UploadOffsetMismatch
+from triptych.core.errors import (
+    BackendUnavailable,
+    BlobNotFound,
+    DigestMismatch,
+    FieldInvalid,
+    HostExhausted,
+    UploadNotFound,
+    UploadOffsetMismatch,
+)
 from triptych.core.redis_blobs import RedisBlobs
 from triptych.core.testing import MemoryBlobs
 
@@ -106,6 +114,34 @@ def test_a_use_never_shortens_a_life(blobs):
     assert blobs.touch("acme", long.name, ttl_s=10).expire_time_s >= long.expire_time_s - 1
 
 
+def test_everything_of_a_tenant_can_be_listed(blobs):
+    names = {blobs.put("acme", data).name for data in (b"one", b"two")}
+    blobs.put("other", b"three")
+    blobs.append("acme", "u1", 0, b"half")
+    assert blobs.names("acme") == names
+    assert blobs.uploads("acme") == {"u1"}
+    assert (blobs.names("nobody"), blobs.uploads("nobody")) == (set(), set())
+
+
+def test_what_a_crash_left_half_written_is_listed_and_deleted_like_the_whole(tmp_path):
+    blobs = DirectoryBlobs(tmp_path, ttl_s=60)
+    name = blobs.put("acme", b"whole").name
+    whole = next(path for path in tmp_path.rglob("*") if path.name == name[-64:])
+    (whole.parent / f"{whole.name}.0123.part").write_bytes(b"who")
+    whole.unlink()
+    assert blobs.names("acme") == {name}
+    blobs.delete("acme", name)
+    assert blobs.names("acme") == set()
+    assert {path.name for path in tmp_path.rglob("*") if path.is_file()} == {"lock"}
+
+
+def test_tenants_with_a_dot_or_an_underscore_are_not_the_same(tmp_path):
+    blobs = DirectoryBlobs(tmp_path, ttl_s=60)
+    name = blobs.put("team.a", b"x").name
+    with pytest.raises(BlobNotFound):
+        blobs.read("team_a", name)
+
+
 def test_files_over_their_time_are_gone_and_swept(tmp_path):
     blobs = DirectoryBlobs(tmp_path, ttl_s=60)
     old, new = blobs.put("acme", b"old"), blobs.put("acme", b"new")
@@ -164,3 +200,69 @@ def test_no_moment_leaves_a_redis_blob_without_an_end(redis_url, monkeypatch):
     blobs.touch("t", name)
     assert client.pttl(client.keys("triptych:blob:*")[0]) > 3600_000
     client.close()
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(small_disk):
+    blobs = DirectoryBlobs(small_disk.path / "blobs", ttl_s=60)
+    small_disk.fill(leave_bytes=64 * 1024)
+    with pytest.raises(HostExhausted) as refused:
+        blobs.put("acme", bytes(1024 * 1024))
+    assert refused.value.retry_after_s
+    facts = {"resource": "disk", "free_bytes": str(64 * 1024), "wanted_bytes": str(1024 * 1024)}
+    assert refused.value.metadata == facts
+    assert [path.name for path in (small_disk.path / "blobs").rglob("*") if path.is_file()] == ["lock"]
+    small_disk.clear()
+    assert blobs.read("acme", blobs.put("acme", bytes(1024 * 1024)).name) == bytes(1024 * 1024)
+
+
+def test_on_a_full_disk_what_is_there_can_be_used_as_long_as_before_but_no_longer(small_disk):
+    blobs = DirectoryBlobs(small_disk.path, ttl_s=60)
+    name = blobs.put("acme", PNG).name
+    small_disk.fill()
+    assert blobs.put("acme", PNG).name == blobs.touch("acme", name).name == name
+    with pytest.raises(HostExhausted):
+        blobs.touch("acme", name, ttl_s=7200)
+    assert blobs.read("acme", name) == PNG
+    assert small_disk.halves() == []
+
+
+def test_an_upload_that_met_a_full_disk_goes_on_where_it_stopped(small_disk):
+    blobs = DirectoryBlobs(small_disk.path, ttl_s=60)
+    data = os.urandom(1024 * 1024)
+    half = len(data) // 2
+    blobs.append("acme", "u1", 0, data[:half])
+    small_disk.fill(leave_bytes=64 * 1024)
+    with pytest.raises(HostExhausted):
+        blobs.append("acme", "u1", half, data[half:])
+    kept = blobs.upload_size("acme", "u1")
+    assert half <= kept <= half + 64 * 1024
+    small_disk.clear()
+    blobs.append("acme", "u1", kept, data[kept:])
+    small_disk.fill()
+    with pytest.raises(HostExhausted):
+        blobs.commit("acme", "u1", len(data), sha256(data))
+    assert small_disk.halves() == []
+    small_disk.clear()
+    assert blobs.read("acme", blobs.commit("acme", "u1", len(data), sha256(data)).name) == data
+
+
+def test_what_expired_can_be_deleted_on_a_full_disk(small_disk):
+    blobs = DirectoryBlobs(small_disk.path, ttl_s=60)
+    with pytest.raises(BlobNotFound):
+        blobs.put("acme", bytes(1024 * 1024), ttl_s=-1)
+    small_disk.fill()
+    assert blobs.expire() == 1
+    blobs.put("acme", bytes(512 * 1024))
+
+
+def test_a_redis_without_memory_is_away_and_keeps_what_it_has(redis_url, redis_used):
+    blobs = RedisBlobs(redis_url, 3600)
+    name = blobs.put("acme", PNG).name
+    blobs.append("acme", "u1", 0, b"abc")
+    redis_used(2)
+    for work in (lambda: blobs.put("acme", b"new"), lambda: blobs.append("acme", "u1", 3, b"d")):
+        with pytest.raises(BackendUnavailable):
+            work()
+    assert blobs.read("acme", name) == PNG
+    redis_used(0)
+    assert blobs.append("acme", "u1", 3, b"d") == 4

@@ -62,10 +62,15 @@ def test_a_reader_brings_its_parts_and_its_revision_is_theirs(tmp_path):
     assert other.get(reader).revision != catalog.get(reader).revision
 
 
+def test_a_reader_with_a_part_that_is_unpinned_is_unpinned_too(tmp_path):
+    here = '[models."pp-ocrv6-small"]\nkind = "ocr"\nengine = "paddle_ocr"\nlicence = "MIT"\nsource = "dir:/srv/ours"\n'
+    assert load(tmp_path, here).get("reader-qwen2.5-coder-0.5b").revision == "unpinned"
+
+
 def test_an_unknown_name_gets_the_nearest_ones(tmp_path):
     with pytest.raises(ModelNotFound, match=r"'wisper-bas'; did you mean whisper-base\?"):
         load(tmp_path).get("wisper-bas")
-    with pytest.raises(ModelNotFound, match=r"known are pp-ocrv6-small, "):
+    with pytest.raises(ModelNotFound, match=r"known are campplus-zh-en, pp-ocrv6-small, "):
         load(tmp_path).get("zzz")
 
 

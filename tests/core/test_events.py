@@ -12,7 +12,7 @@ from triptych.core.records import new_job_id
 from triptych.core.store import AsyncStore
 from triptych.core.testing import ThrowawayRedis
 from triptych.v1.job_pb2 import JobEvent, JobProgress, JobResult, JobState, TextDelta
-from triptych.v1.ocr_pb2 import OcrResult
+from triptych.v1.ocr_pb2 import OcrPage, OcrResult
 
 
 class World:
@@ -52,7 +52,7 @@ async def test_a_watch_sees_everything_from_snapshot_to_outcome(world):
     watch = world.hub.watch(job_id, "t")
     snapshot = await anext(watch)
     watching = asyncio.create_task(collect(watch))
-    await world.store.run(jobs.claim(job_id, "w", 10))
+    await world.store.run(jobs.claim("ocr", "w", 10))
     await world.emit(job_id, progress=JobProgress(stage="ocr", completed_unit_count=1))
     await world.emit(job_id, text_delta=TextDelta(text="hi"))
     await world.succeed(job_id)
@@ -67,7 +67,7 @@ async def test_a_watch_sees_everything_from_snapshot_to_outcome(world):
 
 async def test_a_watch_resumes_after_its_cursor(world):
     job_id = await world.job()
-    await world.store.run(jobs.claim(job_id, "w", 10))
+    await world.store.run(jobs.claim("ocr", "w", 10))
     for text in "abc":
         await world.emit(job_id, text_delta=TextDelta(text=text))
     await world.succeed(job_id)
@@ -75,11 +75,13 @@ async def test_a_watch_resumes_after_its_cursor(world):
     after_b = next(event.cursor for event in events if event.text_delta.text == "b")
     resumed = await collect(world.hub.watch(job_id, "t", after_cursor=after_b))
     assert [event.text_delta.text for event in resumed if event.HasField("text_delta")] == ["c"]
+    # Whoever has the outcome has everything: the snapshot, of a job that has ended by now, must not tell it.
+    assert [event.cursor for event in resumed if event.job.WhichOneof("outcome")] == [events[-1].cursor]
 
 
 async def test_a_watcher_that_fell_too_far_behind_is_told_instead_of_given_a_gap(world):
     job_id = await world.job()
-    await world.store.run(jobs.claim(job_id, "w", 10))
+    await world.store.run(jobs.claim("ocr", "w", 10))
     watch = world.hub.watch(job_id, "t")
     async for event in watch:
         if event.job.state == JobState.JOB_STATE_RUNNING and event.cursor != "0-0":
@@ -93,7 +95,7 @@ async def test_a_watcher_that_fell_too_far_behind_is_told_instead_of_given_a_gap
 
 async def test_partials_are_left_out_on_request(world):
     job_id = await world.job()
-    await world.store.run(jobs.claim(job_id, "w", 10))
+    await world.store.run(jobs.claim("ocr", "w", 10))
     await world.emit(job_id, text_delta=TextDelta(text="a"))
     await world.emit(job_id, progress=JobProgress(stage="generate"))
     await world.succeed(job_id)
@@ -104,12 +106,40 @@ async def test_partials_are_left_out_on_request(world):
 
 async def test_silence_is_broken_by_heartbeats(world):
     job_id = await world.job()
+    await world.store.run(jobs.claim("ocr", "w", 10))
     watch = world.hub.watch(job_id, "t", heartbeat_s=0.05)
     async for event in watch:
         if event.HasField("heartbeat"):
             break
     await watch.aclose()
     assert event.cursor
+
+
+async def test_events_that_a_watcher_does_not_get_break_no_silence(world, monkeypatch):
+    job_id = await world.job()
+    await world.store.run(jobs.claim("ocr", "w", 10))
+    after = world.hub._after
+
+    async def always_one_more(*place):
+        await world.emit(job_id, ocr_page=OcrPage(page_number=1))
+        return await after(*place)
+
+    monkeypatch.setattr(world.hub, "_after", always_one_more)
+    watch = world.hub.watch(job_id, "t", partials=False, heartbeat_s=0.2)
+    async with asyncio.timeout(20):
+        seen = [(await anext(watch)).WhichOneof("event") for _ in range(4)]
+    assert seen == ["job", "job", "job", "heartbeat"]
+    await watch.aclose()
+
+
+async def test_while_a_job_waits_silence_is_broken_by_its_place_in_the_queue(world):
+    await world.job()
+    watch = world.hub.watch(await world.job(), "t", heartbeat_s=0.05)
+    events = [await anext(watch) for _ in range(3)]
+    await watch.aclose()
+    assert events[0].job.progress.queue_position == 1
+    assert events[2].progress.queue_position == 1
+    await world.store.run(jobs.claim("ocr", "w", 10))
 
 
 async def test_a_wrong_cursor_is_told_apart_from_an_old_one(world):
@@ -132,7 +162,7 @@ async def test_waiting_ends_with_the_job_or_with_the_time(world):
     job_id = await world.job()
     assert not (await world.hub.wait(job_id, "t", 0.05)).terminal
     waiting = asyncio.create_task(world.hub.wait(job_id, "t", 10))
-    await world.store.run(jobs.claim(job_id, "w", 10))
+    await world.store.run(jobs.claim("ocr", "w", 10))
     await world.succeed(job_id)
     assert (await waiting).state == JobState.JOB_STATE_SUCCEEDED
 
@@ -143,7 +173,7 @@ async def test_a_watcher_outlives_a_restart_of_redis():
     world.hub.start()
     try:
         job_id = await world.job()
-        await world.store.run(jobs.claim(job_id, "w", 60))
+        await world.store.run(jobs.claim("ocr", "w", 60))
         waiting = asyncio.create_task(world.hub.wait(job_id, "t", 20))
         await asyncio.sleep(0)
         await asyncio.to_thread(server.kill)

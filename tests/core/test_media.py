@@ -21,6 +21,13 @@ HEADS = {
     b"\x00\x00\x00\x20ftypM4A ": "audio/mp4",
     b"\x00\x00\x00\x20ftypisom": "video/mp4",
     b"\x1aE\xdf\xa3....webm": "video/webm",
+    b".snd\x00\x00\x00\x18": "audio/basic",
+    b"wvpk": "audio/x-wavpack",
+    b"\x0b\x77": "audio/ac3",
+    b"FLV\x01\x05": "video/x-flv",
+    b"0&\xb2u\x8ef\xcf\x11\xa6\xd9": "video/x-ms-asf",
+    (b"G" + bytes(187)) * 3: "video/mp2t",
+    b"GGGG": "",
     b"junk before\n%PDF-1.7": "application/pdf",
     b"<svg xmlns=": "",
     b"PK\x03\x04": "",
@@ -37,6 +44,7 @@ def test_a_head_tells_the_type(head, media_type):
 def test_the_right_type_by_any_of_its_names_is_accepted():
     assert checked_type(b"RIFF\x00\x00\x00\x00WAVEfmt ", "audio/x-wav; codecs=1") == "audio/wav"
     assert checked_type(b"\x00\x00\x00\x20ftypM4A ", "video/mp4") == "audio/mp4"
+    assert checked_type(b"0&\xb2u\x8ef\xcf\x11", "audio/x-ms-wma") == "video/x-ms-asf"
     assert checked_type(b"%PDF-1.4", "") == "application/pdf"
     assert checked_type(b"%PDF-1.4", "application/octet-stream") == "application/pdf"
 

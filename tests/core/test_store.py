@@ -5,25 +5,33 @@ import asyncio
 import pytest
 import redis
 
-from triptych.core import load, lookup
+from triptych.core import jobs, load, lookup
 from triptych.core.errors import BackendUnavailable
+from triptych.core.jobs import NewJob
+from triptych.core.records import new_job_id
 from triptych.core.store import AsyncStore, Store
 
 
-@pytest.fixture
-def refusing(redis_url):
-    """A server that takes no writes for now; the same path as a full disk, a failover or an endless script."""
+@pytest.fixture(params=["min-replicas-to-write", "maxmemory"])
+def refusing(request, redis_url):
+    """A server that takes no writes for now, for one reason or another; a full disk and a failover look the same."""
     admin = redis.Redis.from_url(redis_url)
-    admin.config_set("min-replicas-to-write", 1)
+    admin.config_set(request.param, 1)
     yield redis_url
-    admin.config_set("min-replicas-to-write", 0)
+    admin.config_set(request.param, 0)
     admin.close()
+
+
+def new_job():
+    job = NewJob(
+        id=new_job_id(), tenant="t", kind="ocr", lane=1, spec=b"", queue_timeout_ms=1, execution_timeout_ms=1, ttl_ms=1
+    )
+    return jobs.create(job, max_pending=9)
 
 
 def test_a_server_that_takes_no_writes_is_away(refusing):
     store = Store(refusing)
-    announcement = load.announce("ocr", "w", ["m"], 5)
-    for work in (lambda: store.run(announcement), lambda: store.run_all([announcement] * 2)):
+    for work in (lambda: store.run(new_job()), lambda: store.run_all([new_job(), new_job()])):
         with pytest.raises(BackendUnavailable):
             work()
     store.close()
@@ -32,7 +40,7 @@ def test_a_server_that_takes_no_writes_is_away(refusing):
 async def test_a_server_that_takes_no_writes_is_away_for_services_too(refusing):
     store = AsyncStore(refusing)
     with pytest.raises(BackendUnavailable):
-        await store.run(load.announce("ocr", "w", ["m"], 5))
+        await store.run(new_job())
     await store.close()
 
 

@@ -11,7 +11,6 @@ from google.protobuf.duration_pb2 import Duration
 from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import Broker
 from triptych.core.errors import BackendUnavailable, BlobNotFound, RequestIdReused
-from triptych.core.jobs import Message
 from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
 from triptych.core.submission import Submission, Submittal
@@ -45,16 +44,16 @@ async def test_inline_bytes_go_to_the_blob_store_and_the_caller_keeps_his_spec(s
     assert asked["spec"].ocr.input.content == b"%PDF-"
 
 
-async def test_the_message_is_json_and_carries_the_id_only(submission, settings):
+async def test_the_message_is_json_and_carries_nothing(submission, settings):
     record = await submission.submit(Submittal(**ocr(priority=JobPriority.JOB_PRIORITY_INTERACTIVE)))
     raw = redis.Redis.from_url(settings.redis_url).lindex("triptych:broker:ocr", 0)
     message = json.loads(raw)
     assert message["content-type"] == "application/json"
-    assert json.loads(base64.b64decode(message["body"]))[0] == [record.id]
+    assert json.loads(base64.b64decode(message["body"]))[0] == []
     assert record.lane == 0
 
 
-async def test_lanes_are_separate_lists_and_all_are_counted(submission, settings):
+async def test_the_messages_of_all_lanes_are_counted(submission, settings):
     for priority in (JobPriority.JOB_PRIORITY_NORMAL, JobPriority.JOB_PRIORITY_BATCH):
         await submission.submit(Submittal(**ocr(priority=priority)))
     broker = Broker(settings)
@@ -101,10 +100,10 @@ async def test_inputs_live_as_long_as_their_job_may_wait_and_run(submission, set
 async def test_a_broker_that_says_nothing_holds_nobody_up(tmp_path):
     server = ThrowawayRedis().start()
     broker = Broker(Settings(_env_file=None, redis_url=server.url, state_dir=tmp_path))
-    broker.publish(Message(kind="ocr", lane=1, job_id="j"))
+    broker.publish("ocr")
     server.freeze()
     try:
-        for ask in (lambda: broker.publish(Message(kind="ocr", lane=1, job_id="j")), broker.queue_lengths):
+        for ask in (lambda: broker.publish("ocr"), broker.queue_lengths):
             with pytest.raises(BackendUnavailable):
                 await asyncio.wait_for(asyncio.to_thread(ask), 20)
     finally:

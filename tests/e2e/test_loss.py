@@ -7,11 +7,12 @@ from e2e.papers import png, scanned_pdf
 
 from triptych.core.errors import JobCancelled
 from triptych.v1.common_pb2 import InputSource
-from triptych.v1.job_pb2 import JobOptions, JobPriority, JobSpec, JobState
+from triptych.v1.job_pb2 import CachePolicy, JobOptions, JobPriority, JobSpec, JobState
 from triptych.v1.ocr_pb2 import OcrSpec
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(600)]
 PAGES = 20
+WORKERS = ("worker-transcription", "worker-ocr", "worker-vision", "worker-reasoning")
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +23,9 @@ def pdf():
 def submit(client, pdf):
     blob = client.upload(pdf)
     spec = JobSpec(ocr=OcrSpec(input=InputSource(blob=blob.name)))
-    return client.submit(spec, options=JobOptions(priority=JobPriority.JOB_PRIORITY_NORMAL)).name
+    # Each test has all pages read, whatever the tests before it have had read.
+    options = JobOptions(priority=JobPriority.JOB_PRIORITY_NORMAL, cache_policy=CachePolicy.CACHE_POLICY_BYPASS)
+    return client.submit(spec, options=options).name
 
 
 def until_pages(client, job, pages):
@@ -73,12 +76,16 @@ def test_a_cancelled_job_ends_within_a_second_and_reads_no_further_page(stack, c
         client.result(ended)
 
 
-def test_a_killed_redis_comes_back_with_the_job_and_it_succeeds(stack, client, pdf):
+def test_a_killed_redis_comes_back_with_the_job_and_no_worker_is_the_worse_for_it(stack, client, pdf):
     job = submit(client, pdf)
     until_pages(client, job, 2)
+    workers = {name: stack.process(name)["pid"] for name in WORKERS}
     killed = stack.process("redis")["pid"]
     stack.kill("redis")
     stack.until_ready("redis", not_pid=killed)
     ended = client.wait_job(job, timeout_s=240)
-    assert ended.state == JobState.JOB_STATE_SUCCEEDED
+    assert (ended.state, ended.attempt) == (JobState.JOB_STATE_SUCCEEDED, 1)
     assert len(ended.result.ocr.pages) == PAGES
+    # The workers went on all the while, and so do they now.
+    assert {name: stack.process(name)["pid"] for name in workers} == workers
+    assert client.recognize(png("after the outage")).pages[0].text == "after the outage"

@@ -12,8 +12,8 @@ from grpc_status import rpc_status
 from triptych.core import jobs, load, lookup
 from triptych.core.errors import from_status
 from triptych.core.lookup import ANY_TENANT
-from triptych.core.records import KINDS
-from triptych.core.store import PREFIX, AsyncStore
+from triptych.core.records import KINDS, JobRecord, new_job_id
+from triptych.core.store import AsyncStore
 from triptych.services.server import Server
 from triptych.v1 import (
     blob_service_pb2_grpc,
@@ -23,6 +23,7 @@ from triptych.v1 import (
     system_service_pb2_grpc,
     transcription_service_pb2_grpc,
     vision_service_pb2_grpc,
+    webhook_service_pb2_grpc,
 )
 from triptych.v1.job_pb2 import JobResult
 from triptych.v1.ocr_pb2 import OcrPage, OcrResult
@@ -112,6 +113,7 @@ class Client:
         self.transcription = transcription_service_pb2_grpc.TranscriptionServiceStub(self.channel)
         self.vision = vision_service_pb2_grpc.VisionServiceStub(self.channel)
         self.reasoning = reasoning_service_pb2_grpc.ReasoningServiceStub(self.channel)
+        self.webhooks = webhook_service_pb2_grpc.WebhookServiceStub(self.channel)
 
 
 @pytest.fixture
@@ -160,11 +162,9 @@ class Worker:
     async def claim(self, kind="ocr"):
         """Takes the next waiting job, as soon as there is one."""
         while True:
-            for lane in range(3):
-                for job_id in await self.store.redis.zrange(f"{PREFIX}pending:{kind}:{lane}", 0, 0):
-                    record = await self.store.run(jobs.claim(job_id.decode(), "hand-1", self.lease_s))
-                    if record:
-                        return record
+            record = await self.store.run(jobs.claim(kind, "hand-1", self.lease_s))
+            if isinstance(record, JobRecord):
+                return record
             await asyncio.sleep(0.005)
 
     async def emit(self, record, event):
@@ -181,7 +181,8 @@ class Worker:
         """Waits until the job's caller wants it no more; gives the job's state then."""
 
         async def asked():
-            return await self.store.run(jobs.renew(record.id, record.attempt, self.lease_s)) == "cancel"
+            renewal = await self.store.run(jobs.renew(record.id, record.attempt, self.lease_s))
+            return renewal.standing == "cancel"
 
         await eventually(asked)
         return (await self.store.run(lookup.get(record.id, ANY_TENANT))).state
@@ -192,3 +193,17 @@ async def worker(store):
     worker = Worker(store)
     await worker.announce()
     return worker
+
+
+@pytest.fixture
+def part_of(store):
+    """Records a waiting job that a running one has started; gives its id."""
+
+    async def record_part(parent):
+        part = jobs.NewJob(
+            id=new_job_id(), tenant=parent.tenant, kind="vision", lane=0, spec=b"", queue_timeout_ms=60_000,
+            execution_timeout_ms=60_000, ttl_ms=60_000, parent=parent.id,
+        )  # fmt: skip
+        return (await store.run(jobs.create(part, max_pending=10)))[1]
+
+    return record_part

@@ -6,12 +6,22 @@ import struct
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
+from triptych.core.errors import FeatureDisabled
+from triptych.core.settings import Settings
+from triptych.services.specs import check_spec
 from triptych.v1 import job_service_pb2 as pb
 from triptych.v1.common_pb2 import InputSource, PageRange, TimeRange
 from triptych.v1.job_pb2 import JobOptions, JobSpec
 from triptych.v1.ocr_pb2 import OcrConfig, OcrMode, OcrSpec
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, ReasoningStrategy, SourceDocument
-from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionSpec
+from triptych.v1.transcription_pb2 import (
+    ChannelMode,
+    SpeakerConfig,
+    TranscriptionConfig,
+    TranscriptionGuard,
+    TranscriptionSpec,
+    WindowMode,
+)
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, ImagePart, VisionSpec
 
 PNG = InputSource(content=b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 8, 8))
@@ -81,6 +91,24 @@ WRONG_FIELDS = {
     "spec.transcription.config.clips[0].start_ms": [speech(clips=clips((-1, 5)))],
     "spec.transcription.config.clips[0].end_ms": [speech(clips=clips((5, 5))), speech(clips=clips((0, 0), (7, 8)))],
     "spec.transcription.config.clips[1].start_ms": [speech(clips=clips((0, 5), (4, 8)))],
+    "spec.transcription.config.audio_stream": [speech(audio_stream=-1), speech(audio_stream=256)],
+    "spec.transcription.config.channel_mode": [speech(channel_mode=9)],
+    "spec.transcription.config.window_mode": [speech(window_mode=9)],
+    "spec.transcription.config.guard.max_compression_ratio": [
+        speech(guard=TranscriptionGuard(max_compression_ratio=float("nan"))),
+        speech(guard=TranscriptionGuard(max_compression_ratio=-1)),
+    ],
+    "spec.transcription.config.guard.min_avg_logprob": [speech(guard=TranscriptionGuard(min_avg_logprob=0.1))],
+    "spec.transcription.config.guard.max_no_speech_probability": [
+        speech(guard=TranscriptionGuard(max_no_speech_probability=1.1)),
+    ],
+    "spec.transcription.config.speakers.min_speaker_count": [
+        speech(speakers=SpeakerConfig(min_speaker_count=-1)), speech(speakers=SpeakerConfig(min_speaker_count=33)),
+    ],
+    "spec.transcription.config.speakers.max_speaker_count": [
+        speech(speakers=SpeakerConfig(max_speaker_count=33)),
+        speech(speakers=SpeakerConfig(min_speaker_count=3, max_speaker_count=2)),
+    ],
     "spec.vision.messages": [JobSpec(vision=VisionSpec()), vision(*[turn()] * 33)],
     "spec.vision.messages[0].role": [vision(turn(ASSISTANT)), vision(turn(0))],
     "spec.vision.messages[0].parts": [vision(ChatMessage(role=USER))],
@@ -138,13 +166,24 @@ async def test_the_limits_themselves_are_allowed(check):
         ocr(pages=[(4, 0), (1, 3)], render_dpi=72, min_confidence=1, language_codes=["en", "zh-Hans"] * 4),
         ocr(model="pp-ocrv6-small"),
         speech(beam_size=10, temperature=1, initial_prompt="é" * 900, hotwords=["x" * 64] * 64,
-               clips=clips((0, 5), (5, 8), (9, 0))),
+               clips=clips((0, 5), (5, 8), (9, 0)), audio_stream=255,
+               channel_mode=ChannelMode.CHANNEL_MODE_SEPARATE, window_mode=WindowMode.WINDOW_MODE_SHORT,
+               guard=TranscriptionGuard(max_compression_ratio=100, min_avg_logprob=-100, max_no_speech_probability=1),
+               speakers=SpeakerConfig(min_speaker_count=32, max_speaker_count=32)),
+        speech(speakers=SpeakerConfig(min_speaker_count=2)),
         vision(turn(ChatRole.CHAT_ROLE_SYSTEM), turn(), turn(ASSISTANT), image(crop_box=[0, 0, 1, 1], page_number=2)),
         vision(temperature=2, top_p=1, seed=-1, stop_sequences=["x"] * 8),
         reasoning(document("A.b_c-1"), document(), document(source=WAV, clips=clips((0, 0))), question="x" * 8000,
                   max_evidence_count=50),
     ):  # fmt: skip
         await check(spec)
+
+
+def test_speakers_are_refused_at_once_where_nobody_tells_them_apart():
+    spec = speech(speakers=SpeakerConfig())
+    with pytest.raises(FeatureDisabled, match="TRIPTYCH_SPEAKER_MODEL is empty"):
+        check_spec(spec, "spec", Settings(_env_file=None, speaker_model=""))
+    check_spec(spec, "spec", Settings(_env_file=None))
 
 
 async def test_what_is_not_offered_yet_is_refused_at_once(check, fails):

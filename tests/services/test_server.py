@@ -1,7 +1,6 @@
 """A server's life: health, reflection, a Redis that goes and comes back, draining, the process itself."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -12,6 +11,7 @@ import grpc
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+from service_process import facts, process
 
 from triptych.core import lookup
 from triptych.core.testing import ThrowawayRedis
@@ -25,7 +25,8 @@ from triptych.v1.vision_service_pb2 import StreamGenerateRequest
 SERVING = health_pb2.HealthCheckResponse.SERVING
 NOT_SERVING = health_pb2.HealthCheckResponse.NOT_SERVING
 NAMES = {
-    f"triptych.v1.{name}Service" for name in ["Transcription", "Ocr", "Vision", "Reasoning", "Job", "Blob", "System"]
+    f"triptych.v1.{name}Service"
+    for name in ["Transcription", "Ocr", "Vision", "Reasoning", "Job", "Blob", "System", "Webhook"]
 }
 
 
@@ -45,14 +46,14 @@ async def check(client, service=""):
     return (await stub.Check(health_pb2.HealthCheckRequest(service=service))).status
 
 
-async def test_reflection_lists_all_seven_services(client):
+async def test_reflection_lists_all_services(client):
     assert await services(client) == NAMES | {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"}
 
 
 async def test_a_process_can_host_one_typed_service_with_the_common_ones(serve, fails):
     _, client = await serve(["ocr"])
     assert {name for name in await services(client) if name.startswith("triptych")} == {
-        f"triptych.v1.{name}Service" for name in ("Ocr", "Job", "Blob", "System")
+        f"triptych.v1.{name}Service" for name in ("Ocr", "Job", "Blob", "System", "Webhook")
     }
     assert (await fails(client.vision.StreamGenerate(StreamGenerateRequest()))).code == "UNIMPLEMENTED"
     _, client = await serve(["blobs"])
@@ -85,8 +86,9 @@ async def test_models_are_listed_by_kind_and_page(client, store, worker):
             break
     assert names == sorted(names)
     kind = JobKind.JOB_KIND_TRANSCRIPTION
-    (model,) = (await client.system.ListModels(system_service_pb2.ListModelsRequest(kind=kind))).models
-    assert (model.name, model.is_default, model.ready_worker_count) == ("whisper-base", True, 0)
+    speakers, speech = (await client.system.ListModels(system_service_pb2.ListModelsRequest(kind=kind))).models
+    assert (speech.name, speech.is_default, speech.ready_worker_count) == ("whisper-base", True, 0)
+    assert (speakers.name, speakers.is_default) == ("campplus-zh-en", False)
 
 
 async def test_queues_tell_their_load(client, worker, samples):
@@ -177,36 +179,6 @@ async def test_a_draining_server_sends_everybody_elsewhere(serve, worker, sample
     assert (await fails(second)).reason == "SERVER_DRAINING"
     await stopping
     assert (await store.run(lookup.get(slow.id, "default"))).state == JobState.JOB_STATE_RUNNING
-
-
-@contextlib.contextmanager
-def process(settings, tmp_path, *arguments, **variables):
-    ready = tmp_path / "ready.json"
-    environment = {
-        **os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "TRIPTYCH_REDIS_URL": settings.redis_url,
-        "TRIPTYCH_STATE_DIR": str(settings.state_dir), "TRIPTYCH_READY_FILE": str(ready), "TRIPTYCH_DRAIN_S": "1",
-        **variables,
-    }  # fmt: skip
-    fd = int(variables.get("TRIPTYCH_PARENT_FD", -1))
-    running = subprocess.Popen(
-        [sys.executable, "-W", "error", "-m", "triptych.services", *arguments],
-        env=environment, stderr=subprocess.PIPE, text=True, pass_fds=[fd] if fd >= 0 else [],
-    )  # fmt: skip
-    running.ready = ready
-    try:
-        yield running
-    finally:
-        if running.poll() is None:
-            running.kill()
-        if not running.stderr.closed:
-            running.communicate()
-
-
-async def facts(running):
-    while not running.ready.exists():
-        assert running.poll() is None, running.stderr.read()
-        await asyncio.sleep(0.02)
-    return json.loads(running.ready.read_text())
 
 
 async def test_the_process_says_where_it_listens_and_drains_on_sigterm(settings, tmp_path):

@@ -4,10 +4,11 @@ import threading
 
 import pytest
 
-from triptych.core.errors import AcceleratorMemoryExhausted, ExecutionTimeout, JobCancelled
+from triptych.core.errors import AcceleratorMemoryExhausted, CallTimeout, ExecutionTimeout, JobCancelled, WorkerLost
 from triptych.v1.job_pb2 import JobSpec, ProgressUnit
 from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import BatchPolicy
+from triptych.workers.gate import Gate
 from triptych.workers.station import Station
 from triptych.workers.testing import EchoEngine, MemoryBackstage
 
@@ -109,3 +110,83 @@ def test_parts_are_asked_for_only_after_a_lost_attempt():
     backstage = MemoryBackstage(parts={"page:1": b"x"})
     assert new_attempt(backstage).parts() == {}
     assert new_attempt(backstage, number=2).parts() == {"page:1": b"x"}
+
+
+def test_a_unit_is_in_hand_until_it_is_kept_or_let_go():
+    backstage = MemoryBackstage()
+    attempt = new_attempt(backstage)
+    attempt.hand.begin("page:1")
+    attempt.hand.begin("page:2")
+    assert backstage.begun == ["page:1", "page:2"]
+    attempt.hand.save_part("page:1", b"x")
+    attempt.hand.settle("page:2")
+    with pytest.raises(ZeroDivisionError), attempt.hand.unit("page:3"):
+        raise ZeroDivisionError
+    assert backstage.begun == []
+
+
+def test_a_suspect_runs_alone_and_one_that_killed_too_often_is_set_aside():
+    backstage, gate = MemoryBackstage(), Gate()
+    backstage.deaths = {"page:1": 1, "page:2": 3}
+    attempt = new_attempt(backstage, number=2, gate=gate, max_deaths=3)
+    assert attempt.hand.suspect("page:1")
+    assert not attempt.hand.suspect("page:3")
+    with pytest.raises(WorkerLost, match="page:2"):
+        attempt.hand.begin("page:2")
+    assert backstage.set_aside == ["page:2"]
+    neighbour = new_attempt(gate=gate)
+    neighbour.hand.begin("page:9")
+    inside = threading.Event()
+    alone = threading.Thread(target=lambda: (attempt.hand.begin("page:1"), inside.set()))
+    alone.start()
+    assert not inside.wait(0.2)
+    neighbour.hand.settle("page:9")
+    assert inside.wait(5)
+    attempt.close()
+    neighbour.hand.begin("page:10")
+
+
+def test_a_unit_that_the_engine_is_done_with_holds_up_nobody(station):
+    gate = Gate()
+    attempt = new_attempt(gate=gate)
+    attempt.hand.begin("page:1")
+    attempt.result(attempt.submit(station, "a", unit="page:1"))
+    # Its thread has not kept it yet, and perhaps waits for others itself.
+    gate.enter(alone=True, check=lambda: None)
+
+
+def test_after_a_cancellation_it_is_told_when_nothing_runs_any_more(station, engine):
+    told = []
+    engine.gate.clear()
+    attempt = new_attempt(on_free=told.append)
+    future = attempt.submit(station, "running")
+    assert engine.started.wait(5)
+    attempt.stop(JobCancelled("enough"), since_s=10)
+    attempt.close()
+    assert not told
+    engine.gate.set()
+    future.result(5)
+    while not told:  # the engine's thread tells it just after the future's end
+        threading.Event().wait(0.001)
+    assert 10 <= told[0] < 15
+
+
+def test_work_that_cannot_be_done_in_time_by_what_was_measured_is_refused(station, engine):
+    engine.gate.clear()
+    attempt = new_attempt(execution_timeout_s=100)
+    attempt.afford(station, 1_000_000, "pages")
+    slow = attempt.submit(station, "slow")
+    assert engine.started.wait(5)
+    threading.Event().wait(0.2)
+    engine.gate.set()
+    attempt.result(slow)
+    while not station.least_s(1):  # the engine's thread notes it just after the future's end
+        threading.Event().wait(0.001)
+    attempt.afford(station, 10, "pages")
+    with pytest.raises(ExecutionTimeout, match="1000000 pages"):
+        attempt.afford(station, 1_000_000, "pages")
+    attempt.extend_call(0.5)
+    with pytest.raises(CallTimeout):
+        attempt.afford(station, 10, "pages")
+    attempt.extend_call(None)
+    attempt.afford(station, 10, "pages")

@@ -163,6 +163,35 @@ def test_a_waiting_item_ages_upward(clock, busy, waited_s, first):
     assert engine.batches[1] == [first]
 
 
+def test_ten_thousand_items_of_a_tenant_do_not_keep_anothers_out_of_the_next_batch():
+    batches, lone = [], {}
+
+    def run_batch(items):
+        batches.append(items)
+        return items
+
+    def come(report):  # on the batcher's thread: it takes nothing before the item is queued
+        if len(batches) in range(100, 1000, 100):
+            lone[len(batches)] = batcher.submit("lone", tenant="lone", key=len(lone) % 2)
+
+    batcher = Batcher(run_batch, BatchPolicy(max_cost=10, max_items=10), on_batch=come)
+    crowd = [batcher.submit(number, tenant="crowd", key=0) for number in range(10_000)]
+    batcher.start()
+    values(crowd)
+    batcher.stop()
+    assert values(lone.values()) == ["lone"] * 9
+    assert all("lone" in batches[batches_before] for batches_before in lone)
+
+
+def test_tenants_share_a_batch_by_weight(busy):
+    engine, batcher = busy(max_items=8)
+    futures = [batcher.submit("light", tenant="light") for _ in range(12)]
+    futures += [batcher.submit("heavy", tenant="heavy", weight=3) for _ in range(12)]
+    engine.gate.set()
+    values(futures)
+    assert [Counter(batch) for batch in engine.batches[1:3]] == [{"light": 2, "heavy": 6}] * 2
+
+
 def test_a_lone_item_may_be_told_to_wait_for_company_until_the_batch_is_full(start):
     batcher = start(lambda items: items, max_items=2, max_wait_ms=3_600_000)
     futures = [batcher.submit("a"), batcher.submit("b")]

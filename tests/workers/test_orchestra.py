@@ -7,20 +7,29 @@ import pytest
 from triptych.core import jobs, lookup
 from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import TASK, Broker, celery_app
-from triptych.core.errors import InternalError, JobCancelled, MediaCorrupt, QueueFull
+from triptych.core.errors import (
+    CallTimeout,
+    HostExhausted,
+    InternalError,
+    JobCancelled,
+    MediaCorrupt,
+    QueueFull,
+    from_status,
+)
 from triptych.core.jobs import NewJob
-from triptych.core.records import TERMINAL, new_job_id
+from triptych.core.records import TERMINAL, JobRecord, new_job_id
 from triptych.core.settings import Settings
-from triptych.core.store import PREFIX, Store
+from triptych.core.store import Store
 from triptych.core.testing import ThrowawayRedis
 from triptych.v1.common_pb2 import InputSource
-from triptych.v1.job_pb2 import JobResult, JobSpec, JobState
+from triptych.v1.job_pb2 import CachePolicy, JobResult, JobSpec, JobState
 from triptych.v1.ocr_pb2 import OcrPage, OcrResult
 from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
-from triptych.workers.attempt import HandedBack, LeaseLost
+from triptych.workers.claims import Claims
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
 from triptych.workers.orchestra import Orchestra
+from triptych.workers.stoppable import HandedBack, LeaseLost
 
 S = JobState
 # A page without words: the answer is "not found", and no model is asked.
@@ -33,23 +42,27 @@ class Worker:
     def __init__(self, settings):
         self.store, self.broker, self.blobs = Store(settings.redis_url), Broker(settings), open_blobs(settings)
         self.execution = Execution(settings, self.store, self.blobs, self.broker, worker="w")
-        self.leases = Leases(self.store, kind="reasoning", worker="w", models=list, lease_s=settings.lease_s)
+        self.leases = Leases(
+            self.store, kind="reasoning", worker="w", models=list, lease_s=settings.lease_s,
+            on_hung=self.execution.abandon,
+        )  # fmt: skip
         self.orchestra = Orchestra(settings, self.blobs, self.broker)
         app = celery_app(settings)
-        self.orchestra.register(app, self.execution, self.leases)
+        claims = Claims(self.execution, self.leases, kind="reasoning", share=settings.max_reasoning_jobs)
+        self.orchestra.register(app, self.execution, self.leases, claims)
         self.task = app.tasks[TASK]
         self.orchestra.start()
         self.leases.start()
 
-    def job(self, documents=1):
+    def job(self, document_count=1, **facts):
         sources = [
             SourceDocument(input=InputSource(blob=self.blobs.put("t", b"%%PDF-1.7 %d" % n).name))
-            for n in range(documents)
+            for n in range(document_count)
         ]
         spec = JobSpec(reasoning=ReasoningSpec(question="Who?", documents=sources))
         job = NewJob(
             id=new_job_id(), tenant="t", kind="reasoning", lane=1, spec=spec.SerializeToString(),
-            queue_timeout_ms=60_000, execution_timeout_ms=60_000, ttl_ms=60_000,
+            queue_timeout_ms=60_000, execution_timeout_ms=60_000, ttl_ms=60_000, **facts,
         )  # fmt: skip
         return self.store.run(jobs.create(job, max_pending=9))[1]
 
@@ -65,9 +78,23 @@ class Worker:
 
     def _claim_child(self):
         while True:
-            for job_id in self.store.redis.zrange(f"{PREFIX}pending:ocr:1", 0, 0):
-                if record := self.store.run(jobs.claim(job_id.decode(), "hand", 60)):
-                    return record
+            record = self.store.run(jobs.claim("ocr", "hand", 60))
+            if isinstance(record, JobRecord):
+                return record
+
+    def refused(self, reason):
+        """An event that is set when a child is refused for this reason."""
+        refused, submit = threading.Event(), self.orchestra._submission.submit
+
+        async def watched(submittal):
+            try:
+                return await submit(submittal)
+            except reason:
+                refused.set()
+                raise
+
+        self.orchestra._submission.submit = watched
+        return refused
 
     def until(self, job_id, wanted):
         while self.state(job_id) not in wanted:
@@ -95,16 +122,33 @@ pytestmark = pytest.mark.timeout(60)
 
 def test_a_job_ends_when_its_children_have(worker):
     job_id = worker.job()
-    worker.task(job_id)
+    worker.task()
     child = worker.claim_child()
     worker.store.run(jobs.succeed(child.id, 1, BLANK))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
 
 
+def test_children_have_their_parents_cache_policy_and_count_as_readers_of_its_documents(worker):
+    job_id = worker.job(2, cache_policy=CachePolicy.CACHE_POLICY_REFRESH, documents=("f" * 64,))
+    worker.task()
+    children = [worker.claim_child(), worker.claim_child()]
+    for child in children:
+        assert child.cache_policy == CachePolicy.CACHE_POLICY_REFRESH
+        assert set(child.documents) > {child.job_spec().ocr.input.blob.removeprefix("blobs/sha256-")}
+    for child in children:
+        worker.store.run(jobs.succeed(child.id, 1, BLANK, cached=child is children[1]))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
+    stages = worker.store.run(lookup.get(job_id, "t")).to_job().result.reasoning.stages
+    assert {stage.job: stage.cached for stage in stages if stage.stage == "ocr"} == {
+        f"jobs/{children[0].id}": False,
+        f"jobs/{children[1].id}": True,
+    }
+
+
 @pytest.mark.parametrize("reason", [HandedBack("the worker shuts down"), LeaseLost("another attempt runs the job")])
 def test_the_next_attempt_joins_the_children_of_one_that_went(worker, reason):
     job_id = worker.job()
-    first = worker.execution.claim(job_id)
+    first = worker.execution.claim("reasoning")
     conducted = worker.orchestra.conduct(first, worker.execution, worker.leases)
     child = worker.claim_child()
     first.stop(reason)
@@ -112,14 +156,14 @@ def test_the_next_attempt_joins_the_children_of_one_that_went(worker, reason):
     if isinstance(reason, LeaseLost):
         assert worker.store.run(jobs.release(job_id, 1))
     assert worker.state(child.id) == S.JOB_STATE_RUNNING
-    worker.task(job_id)
+    worker.task()
     worker.store.run(jobs.succeed(child.id, 1, BLANK))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
 
 
 def test_the_children_of_a_cancelled_job_are_cancelled(worker):
     job_id = worker.job()
-    worker.task(job_id)
+    worker.task()
     child = worker.claim_child()
     worker.store.run(jobs.cancel(job_id, "t"))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_CANCELLED
@@ -127,12 +171,22 @@ def test_the_children_of_a_cancelled_job_are_cancelled(worker):
 
 
 def test_a_failed_child_takes_its_siblings_along(worker):
-    job_id = worker.job(documents=2)
-    worker.task(job_id)
+    job_id = worker.job(2)
+    worker.task()
     guilty, other = worker.claim_child(), worker.claim_child()
     worker.store.run(jobs.fail(guilty.id, 1, MediaCorrupt("no page")))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_FAILED
     assert worker.state(other.id) == S.JOB_STATE_CANCELLING
+
+
+@pytest.mark.parametrize(("call_timeout_ms", "reason"), [(0, "EXECUTION_TIMEOUT"), (30_000, "CALL_TIMEOUT")])
+def test_a_child_that_cannot_be_in_time_fails_its_parent_by_the_parents_limit(worker, call_timeout_ms, reason):
+    job_id = worker.job(call_timeout_ms=call_timeout_ms)
+    worker.task()
+    child = worker.claim_child()
+    worker.store.run(jobs.fail(child.id, 1, CallTimeout("the job took longer than its call waits")))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_FAILED
+    assert from_status(worker.store.run(lookup.get(job_id, "t")).to_job().error).reason == reason
 
 
 def test_a_full_lane_makes_an_accepted_job_wait_and_not_fail(settings):
@@ -142,43 +196,51 @@ def test_a_full_lane_makes_an_accepted_job_wait_and_not_fail(settings):
         execution_timeout_ms=60_000, ttl_ms=60_000,
     )  # fmt: skip
     worker.store.run(jobs.create(in_the_way, max_pending=1))
-    refused, submit = threading.Event(), worker.orchestra._submission.submit
-
-    async def watched(submittal):
-        try:
-            return await submit(submittal)
-        except QueueFull:
-            refused.set()
-            raise
-
-    worker.orchestra._submission.submit = watched
+    refused = worker.refused(QueueFull)
     job_id = worker.job()
-    worker.task(job_id)
+    worker.task()
     assert refused.wait(20)
-    assert worker.store.run(jobs.claim(in_the_way.id, "hand", 60))
+    assert worker.store.run(jobs.claim("ocr", "hand", 60))
+    worker.store.run(jobs.succeed(worker.claim_child().id, 1, BLANK))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
+    worker.close()
+
+
+def test_a_full_disk_makes_an_accepted_job_wait_and_not_fail(settings, small_disk):
+    # Children keep their inputs for longer than the blobs were put for, and that has to be written.
+    on_disk = {"blob_dir": small_disk.path, "execution_timeout_s": settings.blob_ttl_s}
+    worker = Worker(settings.model_copy(update=on_disk))
+    refused = worker.refused(HostExhausted)
+    job_id = worker.job()
+    small_disk.fill()
+    worker.task()
+    assert refused.wait(20)
+    assert worker.state(job_id) == S.JOB_STATE_RUNNING
+    small_disk.clear()
     worker.store.run(jobs.succeed(worker.claim_child().id, 1, BLANK))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
     worker.close()
 
 
 def test_what_stopped_an_attempt_is_its_outcome_whatever_came_of_it(worker):
-    attempt = worker.execution.claim(worker.job())
+    worker.job()
+    attempt = worker.execution.claim("reasoning")
     attempt.stop(JobCancelled("the job was cancelled"))
     worker.execution.fail(attempt, InternalError("it fell over when it was stopped"))
     assert worker.state(attempt.job_id) == S.JOB_STATE_CANCELLED
 
 
 def test_a_claim_that_fails_costs_no_place(worker, monkeypatch):
-    def claim(job_id):
-        raise RuntimeError(job_id)
+    def claim(kind, **_limits):
+        raise RuntimeError(kind)
 
     with monkeypatch.context() as patch:
         patch.setattr(worker.execution, "claim", claim)
         for _ in range(3):
             with pytest.raises(RuntimeError):
-                worker.task("j")
+                worker.task()
     job_id = worker.job()
-    worker.task(job_id)
+    worker.task()
     worker.store.run(jobs.succeed(worker.claim_child().id, 1, BLANK))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
 
@@ -187,7 +249,7 @@ def test_a_job_outlives_an_outage_of_redis(tmp_path):
     server = ThrowawayRedis().start()
     worker = Worker(Settings(_env_file=None, redis_url=server.url, state_dir=tmp_path, lease_s=60))
     job_id = worker.job()
-    worker.task(job_id)
+    worker.task()
     child = worker.claim_child()
     server.kill()
     # Its hub asks every 5 s, so that the outage is noticed while it waits.

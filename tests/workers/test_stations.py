@@ -49,25 +49,39 @@ def stations(settings, models_file, tmp_path):
     stations.stop()
 
 
-def test_a_model_that_sees_pixels_is_served_from_its_folder(stations):
-    station = stations.get()
+@pytest.fixture
+def loan(stations):
+    with stations.lent() as loan:
+        yield loan
+
+
+def test_a_model_that_sees_pixels_is_served_from_its_folder(loan):
+    station = loan.get()
     picture = np.zeros((64, 64, 3), np.uint8)
     prompt = Prompt(turns=(("user", (picture, "what is in the image ?")),), max_output_tokens=4)
     result = station.submit(prompt, lane=1, deadline=None).result(60).value
     assert result.usage.output_token_count > 0
     assert (result.model.model, result.model.licence) == ("ours", "LicenseRef-ours")
     assert result.model.engine.startswith("transformers/")
-    assert stations.get("ours") is station
+    assert loan.get("ours") is station
 
 
 def test_every_model_of_the_kind_whose_weights_are_here_is_announced(stations):
     assert stations.names() == ["odd", "ours", "words"]
 
 
-def test_a_second_model_is_loaded_when_it_is_wanted(stations):
+def test_a_second_model_is_loaded_when_it_is_wanted(loan):
     prompt = Prompt(turns=(("user", ("hello",)),), max_output_tokens=2)
-    result = stations.get("words").submit(prompt, lane=1, deadline=None).result(60).value
+    result = loan.get("words").submit(prompt, lane=1, deadline=None).result(60).value
     assert result.model.model == "words"
+
+
+def test_every_loaded_engine_forgets(stations, loan, monkeypatch):
+    forgot = []
+    for name in ("words", "ours"):
+        monkeypatch.setattr(loan.get(name).engine, "forget", lambda name=name: forgot.append(name))
+    stations.forget()
+    assert forgot == ["words", "ours"]
 
 
 @pytest.mark.parametrize(
@@ -79,6 +93,6 @@ def test_a_second_model_is_loaded_when_it_is_wanted(stations):
         ("odd", FieldInvalid, "'magic' is none of"),
     ],
 )
-def test_a_model_that_cannot_be_served_is_refused_with_a_reason(stations, name, error, says):
+def test_a_model_that_cannot_be_served_is_refused_with_a_reason(loan, name, error, says):
     with pytest.raises(error, match=says):
-        stations.get(name)
+        loan.get(name)

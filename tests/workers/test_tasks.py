@@ -11,6 +11,7 @@ from triptych.core.store import Store
 from triptych.v1.job_pb2 import JobResult, JobState
 from triptych.v1.ocr_pb2 import OcrPage, OcrResult
 from triptych.workers import tasks
+from triptych.workers.claims import Claims
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
 
@@ -28,7 +29,8 @@ def run(settings, store):
     settings = settings.model_copy(update={"max_inline_result_bytes": 1024})
     broker = Broker(settings)
     execution = Execution(settings, store, open_blobs(settings), broker, worker="w")
-    leases = Leases(store, kind="ocr", worker="w", models=list, lease_s=10)
+    leases = Leases(store, kind="ocr", worker="w", models=list, lease_s=10, on_hung=execution.abandon)
+    claims = Claims(execution, leases, kind="ocr", share=16)
 
     def run(code):
         job = NewJob(
@@ -37,8 +39,8 @@ def run(settings, store):
         )  # fmt: skip
         store.run(jobs.create(job, max_pending=9))
         app = celery_app(settings)
-        tasks.register(app, execution, leases, code)
-        app.tasks[TASK](job.id)
+        tasks.register(app, execution, leases, claims, code)
+        app.tasks[TASK]()
         return store.run(lookup.get(job.id, "t"))
 
     yield run

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triptych.cli import evidence, options
-from triptych.cli.connection import connect
+from triptych.cli.connection import Server
 from triptych.cli.failure import NOT_FOUND
 from triptych.cli.printing import as_dict, echo_json, enum_word
 from triptych.cli.run import quiet, run_job
@@ -45,9 +45,7 @@ def ask(
     language: str,
     pictures: Path | None,
     timeout_s: float,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
     """Answers QUESTION from FILES (PDFs, images, audio) and shows where the answer stands.
@@ -66,7 +64,7 @@ def ask(
         from triptych.cli.pictures import require
 
         require(files)
-    with connect(target, api_key, state_dir) as client:
+    with server.connect() as client:
         job, result = answer(
             client,
             question,

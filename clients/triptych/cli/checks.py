@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from triptych.core.room import free_disk_bytes, free_memory_bytes
+
 if TYPE_CHECKING:
     from triptych.core.settings import Settings
 
@@ -46,6 +48,7 @@ def all_checks(settings: Settings) -> Iterator[Check]:
     yield port_check(settings)
     yield folder_check(settings)
     yield disk_check(settings)
+    yield blobs_check(settings)
     yield memory_check()
     yield gpu_check(settings)
 
@@ -154,7 +157,7 @@ def folder_check(settings: Settings) -> Check:
 
 def disk_check(settings: Settings) -> Check:
     """Whether weights, blobs and logs have room."""
-    rooms = {folder: shutil.disk_usage(_existing(folder)).free for folder in (settings.state_dir, settings.models_dir)}
+    rooms = {folder: free_disk_bytes(folder) for folder in (settings.state_dir, settings.models_dir)}
     folder, free = min(rooms.items(), key=lambda item: item[1])
     message = f"{free / GIB:.1f} GiB free at {folder}"
     if free >= 5 * GIB:
@@ -165,13 +168,20 @@ def disk_check(settings: Settings) -> Check:
     )
 
 
+def blobs_check(settings: Settings) -> Check:
+    """Whether the services would take new bytes."""
+    free, kept = free_disk_bytes(settings.blobs_path), settings.min_free_disk_bytes
+    message = f"{free / GIB:.1f} GiB free at {settings.blobs_path}, the last {kept / GIB:.1f} take no new bytes"
+    if free > kept or settings.blob_store == "redis":
+        return Check(name="blobs", level="ok", message=message)
+    return Check(name="blobs", level="fail", message=message, hint="make room, or lower TRIPTYCH_MIN_FREE_DISK_BYTES")
+
+
 def memory_check() -> Check:
     """Whether the workers fit into memory."""
-    try:
-        pages = os.sysconf("SC_AVPHYS_PAGES")
-    except (ValueError, OSError):  # macOS does not say what is free
-        pages = os.sysconf("SC_PHYS_PAGES")
-    free = pages * os.sysconf("SC_PAGE_SIZE")
+    free = free_memory_bytes()
+    if free is None:  # macOS does not say what is free
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     message = f"{free / GIB:.1f} GiB"
     if free >= 4 * GIB:
         return Check(name="memory", level="ok", message=message)

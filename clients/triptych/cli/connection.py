@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from triptych.client import Client
+    from triptych.client import AsyncClient, Client
     from triptych.core.settings import Settings
+    from triptych.v1.job_pb2 import Job
 
 
 def load_settings(state_dir: Path | None = None) -> Settings:
@@ -57,11 +58,44 @@ def find_services(target: str, settings: Settings) -> Address:
     return Address(target=settings.target, found_by="default")
 
 
-def connect(target: str, api_key: str, state_dir: Path | None = None) -> Client:
-    """Gives a client for the services; nothing is sent yet."""
-    # gRPC's own log of each failed handshake would bury the one sentence that people get.
-    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
-    from triptych.client import Client
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """What the command line says about the services; what is left out, the settings or the running stack say.
 
-    settings = load_settings(state_dir)
-    return Client(find_services(target, settings).target, api_key=api_key or settings.api_key)
+    Attributes:
+        target: Address.
+        api_key: Key of the caller.
+        state_dir: Folder of a stack.
+    """
+
+    target: str = ""
+    api_key: str = ""
+    state_dir: Path | None = None
+
+    def connect(self) -> Client:
+        """Gives a client for the services; nothing is sent yet."""
+        target, api_key = self._found()
+        from triptych.client import Client
+
+        return Client(target, api_key=api_key)
+
+    def connect_async(self) -> AsyncClient:
+        """Gives a client for the event loop that runs, which retries nothing itself; nothing is sent yet."""
+        target, api_key = self._found()
+        from triptych.client import AsyncClient
+
+        return AsyncClient(target, api_key=api_key, retries=False)
+
+    def _found(self) -> tuple[str, str]:
+        # gRPC's own log of each failed handshake would bury the one sentence that people get.
+        os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+        settings = load_settings(self.state_dir)
+        return find_services(self.target, settings).target, self.api_key or settings.api_key
+
+
+def whole_job(client: Client, name: str) -> Job:
+    """Gives a job with its result, however large that is."""
+    job = client.get_job(name)
+    if job.WhichOneof("outcome") == "result_blob":
+        job.result.CopyFrom(client.result(job))
+    return job

@@ -15,7 +15,7 @@ import click
 
 from triptych.cli import options
 from triptych.cli.ask import answer, by_document, draw, show
-from triptych.cli.connection import find_services, load_settings
+from triptych.cli.connection import Server, find_services, load_settings
 from triptych.cli.failure import FAILED
 from triptych.cli.printing import as_dict, echo_json
 from triptych.cli.run import quiet
@@ -69,9 +69,7 @@ def demo(
     *,
     out: Path,
     timeout_s: float,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
     """Asks one question on a scanned invoice and one on a voice memo, prints the answers and checks them.
@@ -86,10 +84,10 @@ def demo(
     folder = resources.files("triptych.cli") / "demo_data"
     tasks = load_tasks((folder / "demo.json").read_text(encoding="utf-8"))
     require([Path(task.file) for task in tasks])
-    settings = load_settings(state_dir)
+    settings = load_settings(server.state_dir)
     # A stack that we start asks for a key if the operator's settings say so; any of its keys will do.
-    key = api_key or settings.api_key or next(iter(settings.api_keys), "")
-    with _services(context, target, settings, out) as address, Client(address, api_key=key) as client:
+    key = server.api_key or settings.api_key or next(iter(settings.api_keys), "")
+    with _services(context, server.target, settings, out) as address, Client(address, api_key=key) as client:
         for task in tasks:
             with resources.as_file(folder / task.file) as file:
                 files = (file,)

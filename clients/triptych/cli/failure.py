@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
@@ -15,7 +15,8 @@ OK, FAILED, USAGE, UNREACHABLE, NOT_FOUND, TIMED_OUT, INTERRUPTED = 0, 1, 2, 3, 
 EPILOG = """\b
 Exit codes: 0 done; 1 the work, or a part of it, failed; 2 wrong usage;
 3 the services cannot be reached or are not ready; 4 not found: the job, the
-model, or the answer in the documents; 5 timed out; 130 interrupted."""
+model, the message, or the answer in the documents; 5 timed out;
+130 interrupted."""
 
 
 def hint_for(error: TriptychError) -> str:
@@ -29,8 +30,10 @@ def hint_for(error: TriptychError) -> str:
         (errors.ModelNotFound, "`triptych models list` shows what there is"),
         (errors.BlobNotFound, "results and inputs are kept for a day"),
         (errors.JobNotFound, "`triptych jobs list` shows what there is; ended jobs are kept for a day"),
+        (errors.DeliveryNotFound, "`triptych webhooks list` shows what is not taken yet"),
         (errors.TimedOut, "allow more with --timeout"),
         (errors.QueueFull, "the services are busy; try again later"),
+        (errors.HostExhausted, "the host of the services needs more room; `triptych doctor` there says where"),
         (errors.MediaTypeUnsupported, _reader_hint(error.message)),
         (errors.MediaEncrypted, "remove the password first"),
     ]
@@ -65,14 +68,18 @@ def exit_code_of(error: TriptychError) -> int:
     return TIMED_OUT if isinstance(error, errors.TimedOut) else FAILED
 
 
+def facts_of(error: TriptychError) -> dict[str, Any]:
+    """Gives an error as programs get it."""
+    return {"reason": error.reason, "message": error.message, "hint": hint_for(error), "metadata": error.metadata}
+
+
 def end_with(context: click.Context, error: TriptychError) -> NoReturn:
     """Says what went wrong, to people on standard error or with --json as an object, and ends the command."""
-    hint = hint_for(error)
     if _wants_json(context):
-        _echo_failure(error.reason, error.message, hint, error.metadata)
+        _echo_failure(facts_of(error))
     else:
         click.secho(f"error: {error.message}", fg="red", err=True)
-        if hint:
+        if hint := hint_for(error):
             click.echo(f"hint: {hint}", err=True)
     context.exit(exit_code_of(error))
 
@@ -82,7 +89,8 @@ def end_with_usage(context: click.Context, error: click.UsageError) -> NoReturn:
     if not _wants_json(context):
         raise error
     where = error.ctx.command_path if error.ctx else "triptych"
-    _echo_failure("FIELD_INVALID", error.format_message(), f"{where} --help", {})
+    facts = {"reason": "FIELD_INVALID", "message": error.format_message(), "hint": f"{where} --help", "metadata": {}}
+    _echo_failure(facts)
     context.exit(USAGE)
 
 
@@ -90,6 +98,5 @@ def _wants_json(context: click.Context) -> bool:
     return bool(context.find_root().meta.get("triptych.json"))
 
 
-def _echo_failure(reason: str, message: str, hint: str, metadata: dict[str, str]) -> None:
-    facts = {"reason": reason, "message": message, "hint": hint, "metadata": metadata}
+def _echo_failure(facts: dict[str, Any]) -> None:
     click.echo(json.dumps({"error": facts}, ensure_ascii=False, indent=2))

@@ -1,18 +1,17 @@
-"""`triptych jobs`: what runs, what ran, and stopping it."""
+"""`triptych jobs`: what runs, what ran, stopping it, and what killed its workers."""
 
 from __future__ import annotations
 
-import sys
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from triptych.cli import options
-from triptych.cli.connection import connect
+from triptych.cli.connection import Server, whole_job
+from triptych.cli.dead import dead
 from triptych.cli.failure import EPILOG, FAILED
-from triptych.cli.printing import age, as_dict, echo_json, echo_table, enum_word
+from triptych.cli.printing import age, as_dict, echo_json, echo_listing, enum_word, stage_of
 
 if TYPE_CHECKING:
     from triptych.v1.job_pb2 import Job, JobEvent, JobResult
@@ -22,13 +21,12 @@ FACTS = ("job", "kind", "state", "created", "stage", "percent", "attempt", "part
 STATES = ("pending", "running", "cancelling", "succeeded", "failed", "cancelled")
 
 
-def _name(text: str) -> str:
-    return text if text.startswith("jobs/") else f"jobs/{text}"
-
-
 @click.group(epilog=EPILOG)
 def jobs() -> None:
     """Lists, shows, watches and cancels jobs."""
+
+
+jobs.add_command(dead)
 
 
 @jobs.command("list", short_help="List jobs, newest first.")
@@ -36,7 +34,7 @@ def jobs() -> None:
     "--state", "states", type=click.Choice(STATES), multiple=True, help="Only in this state; may be repeated."
 )
 @click.option("--kind", "kinds", type=click.Choice(KINDS), multiple=True, help="Only of this kind; may be repeated.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Jobs at most.")
+@options.limit_option("jobs")
 @options.server_options
 @options.json_option
 def list_jobs(
@@ -44,9 +42,7 @@ def list_jobs(
     states: tuple[str, ...],
     kinds: tuple[str, ...],
     limit: int,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
     """Lists jobs, newest first, those too that a question started: the parts.
@@ -60,14 +56,9 @@ def list_jobs(
         states=[JobState.Value(f"JOB_STATE_{state.upper()}") for state in states],
         kinds=[JobKind.Value(f"JOB_KIND_{kind.upper()}") for kind in kinds],
     )
-    with connect(target, api_key, state_dir) as client:
+    with server.connect() as client:
         found = client.list_jobs(job_filter, limit=limit)
-    if as_json:
-        echo_json([as_dict(job) for job in found])
-    else:
-        short = sys.stdout.isatty()
-        columns = ("job", "kind", "state", "age", "stage") if short else FACTS
-        echo_table(columns, [_short_row(job) if short else _row(job) for job in found])
+    echo_listing(found, ("job", "kind", "state", "age", "stage"), _short_row, _row, as_json=as_json)
 
 
 def _short_row(job: Job) -> tuple[object, ...]:
@@ -92,7 +83,7 @@ def _row(job: Job) -> tuple[object, ...]:
         enum_word(JobKind, job.kind),
         enum_word(JobState, job.state),
         job.create_time.ToJsonString(),
-        job.progress.stage,
+        stage_of(job.progress),
         job.progress.percent if job.progress.HasField("percent") else "",
         job.attempt,
         job.parent_job,
@@ -103,12 +94,10 @@ def _row(job: Job) -> tuple[object, ...]:
 @click.argument("name")
 @options.server_options
 @options.json_option
-def get(*, name: str, target: str, api_key: str, state_dir: Path | None, as_json: bool) -> None:
+def get(*, name: str, server: Server, as_json: bool) -> None:
     """Shows the job NAME with its result or its error."""
-    with connect(target, api_key, state_dir) as client:
-        job = client.get_job(_name(name))
-        if job.WhichOneof("outcome") == "result_blob":
-            job.result.CopyFrom(client.result(job))
+    with server.connect() as client:
+        job = whole_job(client, options.job_name(name))
     if as_json:
         echo_json(as_dict(job))
         return
@@ -146,9 +135,7 @@ def watch(
     *,
     name: str,
     partials: bool,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
     """Follows the job NAME until it ends; Ctrl-C leaves it alone. With --json: one object a line."""
@@ -156,15 +143,17 @@ def watch(
     from triptych.v1.job_pb2 import JobState
 
     state = JobState.JOB_STATE_UNSPECIFIED
-    held = ""
-    with connect(target, api_key, state_dir) as client:
-        for event in client.watch_job(_name(name), include_partials=partials):
+    held = last = ""
+    with server.connect() as client:
+        for event in client.watch_job(options.job_name(name), include_partials=partials):
             if as_json:
                 echo_json(as_dict(event), one_line=True)
             elif event.HasField("job") and event.job.state in TERMINAL and not state:
                 held = _event_line(event)  # it has ended already: its story comes first
             elif line := _event_line(event):
-                click.echo(line)
+                if line != last or not _waits(event):  # its place is told again and again
+                    click.echo(line)
+                last = line
             if event.HasField("job"):
                 held = held if not state else ""
                 state = event.job.state
@@ -174,11 +163,18 @@ def watch(
         context.exit(FAILED)
 
 
+def _waits(event: JobEvent) -> bool:
+    progress = event.job.progress if event.HasField("job") else event.progress
+    return progress.HasField("queue_position")
+
+
 def _event_line(event: JobEvent) -> str:
     from triptych.v1.job_pb2 import JobState
 
     match event.WhichOneof("event"):
         case "job":
+            if _waits(event):
+                return stage_of(event.job.progress)
             error = f": {event.job.error.message}" if event.job.WhichOneof("outcome") == "error" else ""
             return f"{enum_word(JobState, event.job.state)}{error}"
         case "progress":
@@ -186,7 +182,7 @@ def _event_line(event: JobEvent) -> str:
             counts = (
                 f" {progress.completed_unit_count}/{progress.total_unit_count}" if progress.total_unit_count else ""
             )
-            return f"{progress.stage}{counts}"
+            return f"{stage_of(progress)}{counts}"
         case "transcript_segment":
             return event.transcript_segment.text
         case "ocr_page":
@@ -203,12 +199,12 @@ def _event_line(event: JobEvent) -> str:
 @click.argument("name")
 @options.server_options
 @options.json_option
-def cancel(*, name: str, target: str, api_key: str, state_dir: Path | None, as_json: bool) -> None:
+def cancel(*, name: str, server: Server, as_json: bool) -> None:
     """Asks for the job NAME to be cancelled; one that has ended stays as it is."""
     from triptych.v1.job_pb2 import JobState
 
-    with connect(target, api_key, state_dir) as client:
-        job = client.cancel_job(_name(name))
+    with server.connect() as client:
+        job = client.cancel_job(options.job_name(name))
     if as_json:
         echo_json(as_dict(job))
     else:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from triptych.cli import options
-from triptych.cli.connection import connect
+from triptych.cli.connection import Server
 from triptych.cli.evidence import percent_box
 from triptych.cli.failure import FAILED
 from triptych.cli.printing import as_dict, echo_json
@@ -37,9 +37,7 @@ def ocr(
     lines: bool,
     ignore_text_layer: bool,
     timeout_s: float,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
     """Writes the text of FILE (a PDF or an image), page by page."""
@@ -50,7 +48,7 @@ def ocr(
     if ignore_text_layer:
         config.embedded_text_policy = EmbeddedTextPolicy.EMBEDDED_TEXT_POLICY_IGNORE
     ranges = options.page_ranges(pages)
-    with connect(target, api_key, state_dir) as client:
+    with server.connect() as client:
         (document,) = client.sources([file])
         spec = specs.ocr(document, config, ranges)
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))

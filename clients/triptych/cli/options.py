@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from triptych.cli.connection import Server
 
 if TYPE_CHECKING:
     from triptych.v1.common_pb2 import PageRange
@@ -37,11 +40,17 @@ timeout_option = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=600, show_default=True, metavar="S",
     help="Longest wait in seconds; then the job is cancelled.",
 )  # fmt: skip
+yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 file_type = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 
 
-def server_options(command: CommandT) -> CommandT:
-    """Adds what says where the services are, and who asks."""
+def server_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what says where the services are, and who asks: the command's argument `server`."""
+
+    @functools.wraps(command)
+    def with_server(*args: Any, target: str, api_key: str, state_dir: Path | None, **others: Any) -> None:
+        command(*args, server=Server(target=target, api_key=api_key, state_dir=state_dir), **others)
+
     for option in (
         state_dir_option,
         click.option("--api-key", default="", metavar="KEY", help="Key of the caller. [env: TRIPTYCH_API_KEY]"),
@@ -49,8 +58,20 @@ def server_options(command: CommandT) -> CommandT:
             "--target", default="", metavar="HOST:PORT", help="Address of the services. [env: TRIPTYCH_TARGET]"
         ),
     ):
-        command = option(command)
-    return command
+        with_server = option(with_server)
+    return with_server
+
+
+def limit_option(what: str) -> Callable[[CommandT], CommandT]:
+    """Adds how many of them are listed at most."""
+    return click.option(
+        "--limit", type=click.IntRange(min=1), default=20, show_default=True, help=f"{what.capitalize()} at most."
+    )
+
+
+def job_name(text: str) -> str:
+    """Gives the name of a job of which the user said the name or the id."""
+    return text if text.startswith("jobs/") else f"jobs/{text}"
 
 
 def page_ranges(text: str) -> list[PageRange]:

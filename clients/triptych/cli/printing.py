@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from google.protobuf.message import Message
+
+    from triptych.v1.job_pb2 import JobProgress
+
+MessageT = TypeVar("MessageT", bound="Message")
 
 
 def as_dict(message: Message) -> dict[str, Any]:
@@ -42,6 +46,37 @@ def echo_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None
     for row in rows:
         table.add_row(*(str(cell) for cell in row))
     Console().print(table)
+
+
+def echo_listing(
+    found: Sequence[MessageT],
+    columns: Sequence[str],
+    short_row: Callable[[MessageT], Sequence[object]],
+    row: Callable[[MessageT], Sequence[object]],
+    *,
+    as_json: bool,
+) -> None:
+    """Writes messages: as JSON, as a table for people, or in a pipe as lines with all there is.
+
+    Args:
+        found: What to write.
+        columns: Of the table for people.
+        short_row: Gives its rows.
+        row: Gives the lines in a pipe.
+        as_json: Whether to write JSON.
+    """
+    if as_json:
+        echo_json([as_dict(message) for message in found])
+    else:
+        cells = short_row if sys.stdout.isatty() else row
+        echo_table(columns, [cells(message) for message in found])
+
+
+def stage_of(progress: JobProgress) -> str:
+    """Gives the stage of a job, of one that waits with its place: queued, 3 ahead."""
+    if not progress.HasField("queue_position"):
+        return progress.stage
+    return f"{progress.stage}, {progress.queue_position} ahead"
 
 
 def clock(ms: int) -> str:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from triptych.cli.printing import stage_of
+
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
@@ -57,13 +59,23 @@ class JobDisplay:
             # Events of a job that are sent again carry its newest progress: only what is said once is shown.
             self._progress(JobProgress(stage="queued"))
 
+    def say(self, text: str) -> None:
+        """Writes a part of the result to standard output, above the bar."""
+        if self._bar is None:
+            click.echo(text)
+            return
+        # The bar takes standard output for itself while it is drawn.
+        self._bar.stop()
+        click.echo(text)
+        self._bar.start()
+
     def _progress(self, progress: JobProgress) -> None:
         counts = f" {progress.completed_unit_count}/{progress.total_unit_count}" if progress.total_unit_count else ""
         if self._bar is not None and self._task is not None:
             known = progress.HasField("percent")
             self._bar.update(
                 self._task,
-                description=f"{progress.stage}{counts}",
+                description=f"{stage_of(progress)}{counts}",
                 total=100 if known else None,
                 completed=progress.percent if known else 0,
             )

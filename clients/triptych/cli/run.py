@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
@@ -11,11 +12,25 @@ from triptych.cli.progress import JobDisplay
 
 if TYPE_CHECKING:
     from triptych.client import Client
-    from triptych.v1.job_pb2 import Job, JobResult, JobSpec
+    from triptych.v1.job_pb2 import Job, JobEvent, JobResult, JobSpec
 
 
-def run_job(client: Client, spec: JobSpec, *, timeout_s: float, quiet: bool) -> tuple[Job, JobResult]:
+def run_job(
+    client: Client,
+    spec: JobSpec,
+    *,
+    timeout_s: float,
+    quiet: bool,
+    heed: Callable[[JobEvent, JobDisplay], None] | None = None,
+) -> tuple[Job, JobResult]:
     """Runs a job to its end; it is cancelled when the user presses Ctrl-C or the time is over.
+
+    Args:
+        client: Of the services.
+        spec: What to do.
+        timeout_s: Longest wait in seconds.
+        quiet: Whether nothing is shown meanwhile.
+        heed: Is told everything that happens, partial results too.
 
     Raises:
         TriptychError: The error with which the job failed.
@@ -27,8 +42,10 @@ def run_job(client: Client, spec: JobSpec, *, timeout_s: float, quiet: bool) -> 
     job = client.submit(spec, JobOptions(priority=JobPriority.JOB_PRIORITY_INTERACTIVE))
     try:
         with JobDisplay(quiet=quiet) as display:
-            for event in client.watch_job(job.name, include_partials=False, timeout_s=timeout_s):
+            for event in client.watch_job(job.name, include_partials=heed is not None, timeout_s=timeout_s):
                 display.show(event)
+                if heed:
+                    heed(event, display)
                 if event.HasField("job"):
                     job = event.job
     except KeyboardInterrupt:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from triptych.cli import options
-from triptych.cli.connection import connect
+from triptych.cli.connection import Server
 from triptych.cli.printing import as_dict, echo_json
 from triptych.cli.run import quiet, run_job
 
@@ -27,9 +27,7 @@ def see(
     model: str,
     max_tokens: int | None,
     timeout_s: float,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
     """Writes what the model says to PROMPT about IMAGE."""
@@ -40,7 +38,7 @@ def see(
         model=model,
         max_output_tokens=max_tokens,
     )
-    with connect(target, api_key, state_dir) as client:
+    with server.connect() as client:
         spec = specs.vision(prompt, client.sources([image]), config)
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
     if as_json:

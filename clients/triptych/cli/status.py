@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triptych.cli import options
-from triptych.cli.connection import find_services, load_settings
+from triptych.cli.connection import Server, find_services, load_settings
 from triptych.cli.failure import UNREACHABLE, hint_for
 from triptych.cli.printing import age, as_dict, echo_json, echo_table, enum_word
 from triptych.cli.stack_display import summary
@@ -25,20 +25,20 @@ if TYPE_CHECKING:
 @options.server_options
 @options.json_option
 @click.pass_context
-def status(context: click.Context, *, target: str, api_key: str, state_dir: Path | None, as_json: bool) -> None:
+def status(context: click.Context, *, server: Server, as_json: bool) -> None:
     """Shows every process and every queue. Exit code 3 if the services cannot be reached."""
     from triptych.cli.stack.launcher import running
     from triptych.client import Client
     from triptych.core.errors import TriptychError
 
-    settings = load_settings(state_dir)
+    settings = load_settings(server.state_dir)
     record = running(settings.state_dir)
-    address = find_services(target, settings)
+    address = find_services(server.target, settings)
     if record is not None and address.found_by == "option" and address.target != record.target:
         record = None  # somebody else's services were asked for, not the stack of this machine
     queues: list[Queue] = []
     problem: TriptychError | None = None
-    with Client(address.target, api_key=api_key or settings.api_key) as client:
+    with Client(address.target, api_key=server.api_key or settings.api_key) as client:
         try:
             queues = client.queues()
         except TriptychError as error:

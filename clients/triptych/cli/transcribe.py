@@ -2,65 +2,85 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from triptych.cli import options
-from triptych.cli.connection import connect
-from triptych.cli.printing import as_dict, clock, echo_json
+from triptych.cli.connection import Server
+from triptych.cli.printing import as_dict, echo_json
 from triptych.cli.run import quiet, run_job
+from triptych.cli.speech_options import cue_options, speech_options
+from triptych.cli.transcript import FORMAT_NAMES, LiveTranscript, format_named, format_of
+
+if TYPE_CHECKING:
+    from triptych.v1.transcription_pb2 import TranscriptionConfig
+    from triptych.v1.transcription_service_pb2 import CueRules
 
 
 @click.command()
 @click.argument("file", type=options.file_type)
-@options.model_option
-@options.language_option
-@options.words_option
-@click.option("--translate", is_flag=True, help="Translate into English.")
-@click.option("--text", "text_only", is_flag=True, help="Write the text only, without times.")
+@speech_options
+@click.option(
+    "--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Write this, not lines with times for people."
+)
+@click.option(
+    "--output", "outputs", type=click.Path(dir_okay=False, writable=True, path_type=Path), multiple=True,
+    metavar="FILE",
+    help="Write into this file, as it ends (.txt .srt .vtt .tsv .json) or --format says; may be repeated.",
+)  # fmt: skip
+@cue_options
 @options.timeout_option
 @options.server_options
 @options.json_option
 def transcribe(
     *,
     file: Path,
-    model: str,
-    language: str,
-    words: bool,
-    translate: bool,
-    text_only: bool,
+    config: TranscriptionConfig,
+    format_name: str | None,
+    outputs: tuple[Path, ...],
+    rules: CueRules,
     timeout_s: float,
-    target: str,
-    api_key: str,
-    state_dir: Path | None,
+    server: Server,
     as_json: bool,
 ) -> None:
-    """Writes what is said in FILE (audio or video), a line per segment."""
+    """Writes what is said in FILE (audio or video), a line per segment, on a terminal as soon as it is heard."""
     from triptych.client import specs
-    from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionTask
 
-    config = TranscriptionConfig(
-        model=model,
-        language_code=language,
-        enable_word_timestamps=words,
-        task=TranscriptionTask.TRANSCRIPTION_TASK_TRANSLATE
-        if translate
-        else TranscriptionTask.TRANSCRIPTION_TASK_UNSPECIFIED,
-    )
-    with connect(target, api_key, state_dir) as client:
+    if as_json and format_name:
+        raise click.UsageError("--json is a format by itself; leave --format out")
+    chosen = format_named(format_name) if format_name else None
+    files = [(path, chosen or format_of(path)) for path in _checked(outputs, file)]
+    if any(found.suffix in ("srt", "vtt") for found in [*(found for _, found in files), *([chosen] if chosen else [])]):
+        # Subtitles are far closer to what is said with the times of words.
+        config.enable_word_timestamps = True
+    rules.show_speakers = config.HasField("speakers")
+    # Who speaks is known at the end only.
+    by_and_by = not (as_json or chosen or files or rules.show_speakers)
+    transcript = LiveTranscript(live=sys.stdout.isatty() and by_and_by)
+    with server.connect() as client:
         (audio,) = client.sources([file])
         spec = specs.transcription(audio, config)
-        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
+        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json), heed=transcript.heed)
     result = outcome.transcription
+    for path, found in files:
+        path.write_text(found.write(result, rules), encoding="utf-8", newline="\n")
+        click.echo(f"written: {path}", err=True)
     if as_json:
         echo_json({"job": job.name, **as_dict(result)})
-    elif text_only and result.text:
-        click.echo(result.text)
-    else:
-        if not (result.segments or result.text):
-            click.echo("no speech was found", err=True)
-        for segment in result.segments:
-            click.echo(f"{clock(segment.start_ms)} - {clock(segment.end_ms)}  {segment.text}")
-            for word in segment.words:
-                click.echo(f"    {clock(word.start_ms)} - {clock(word.end_ms)}  {word.text}")
+    elif chosen and not files:
+        click.echo(chosen.write(result, rules), nl=False)
+    elif not files:
+        transcript.finish(result)
+
+
+def _checked(outputs: tuple[Path, ...], file: Path) -> tuple[Path, ...]:
+    """Gives the files to be written, before anything is sent."""
+    for path in outputs:
+        if not path.parent.is_dir():
+            raise click.BadParameter(f"there is no folder {path.parent}", param_hint="--output")
+        if path.exists() and path.samefile(file):
+            raise click.BadParameter(f"{path} is what is to be heard", param_hint="--output")
+    return outputs

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from contextlib import aclosing
 from pathlib import Path
 
 import grpc
 
-from triptych.client import blobs, jobs, system
+from triptych.client import blobs, deliveries, jobs, system, transcripts
 from triptych.client.async_runner import AsyncRunner
 from triptych.client.calls import Calls
 from triptych.client.channel import DEFAULT_TARGET, MIB
 from triptych.client.failures import error_of
 from triptych.client.inputs import Source
+from triptych.client.live import LiveBridge
 from triptych.client.typed import Terms
 from triptych.client.watching import Watching
 from triptych.core.errors import TriptychError
-from triptych.v1.blob_service_pb2 import Blob
+from triptych.v1.blob_service_pb2 import Blob, PurgeResponse
 from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import Job, JobEvent, JobKind, JobOptions, JobResult, JobSpec
 from triptych.v1.job_service_pb2 import JobFilter
@@ -26,7 +29,9 @@ from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
 from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
+from triptych.v1.transcription_service_pb2 import CueRules, LiveConfig, LiveTranscribeResponse, TranscriptFormat
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
+from triptych.v1.webhook_service_pb2 import Delivery, DeliveryState
 
 
 class AsyncClient(AsyncRunner):
@@ -36,10 +41,14 @@ class AsyncClient(AsyncRunner):
         target: "host:port", "dns:///name:port" (all its addresses, in turn) or "https://host:port" for TLS.
         api_key: Key of the caller; empty: none is sent.
         max_inline_bytes: Inputs of one request up to this size travel inside it; larger ones are uploaded.
+        retries: Whether a call that was refused for now is made again by itself. False is for callers who have more
+            patience than a call has time: they look at `retry_after_s` of the error.
     """
 
-    def __init__(self, target: str = DEFAULT_TARGET, *, api_key: str = "", max_inline_bytes: int = MIB) -> None:
-        super().__init__(target, api_key)
+    def __init__(
+        self, target: str = DEFAULT_TARGET, *, api_key: str = "", max_inline_bytes: int = MIB, retries: bool = True
+    ) -> None:
+        super().__init__(target, api_key, retries=retries)
         self._calls = Calls(max_inline_bytes)
 
     # Run a job and wait for its result.
@@ -67,6 +76,50 @@ class AsyncClient(AsyncRunner):
         """
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
         return await self._run(self._calls.transcribe(audio, config, terms))
+
+    async def format_transcript(
+        self,
+        transcript: str | TranscriptionResult,
+        transcript_format: TranscriptFormat.ValueType,
+        cue_rules: CueRules | None = None,
+    ) -> str:
+        """Writes a transcript as text, subtitles (SRT, WebVTT), a table or JSON.
+
+        Args:
+            transcript: Name of a transcription job that has succeeded, or a result.
+            transcript_format: What to write.
+            cue_rules: How subtitles are cut.
+
+        Raises:
+            InputTooLarge: It fits no message; `triptych.core.transcript_formats` writes it here, from the result.
+            TriptychError: What the server said, or the error with which the job failed.
+        """
+        return await self._run(transcripts.format_transcript(transcript, transcript_format, cue_rules))
+
+    async def live_transcribe(
+        self, audio: AsyncIterable[bytes], config: LiveConfig, *, timeout_s: float | None = None
+    ) -> AsyncIterator[LiveTranscribeResponse]:
+        """Transcribes speech while it is spoken: yields `started`, then `interim`, `final` and `heartbeat` events.
+
+        Args:
+            audio: Pieces in `config.encoding`: PCM in whole frames, or Opus packets one by one. They are taken no
+                faster than the service can transcribe. What it raises is raised here, behind the results of what came
+                before.
+            config: What the audio is, and how it is transcribed; `config.encoding` and, for PCM, the rate are required.
+            timeout_s: Deadline of the call in seconds; None: as long as there is audio.
+
+        Raises:
+            TriptychError: What the server said. `metadata["resume_ms"]`, if it is there, says from where on the audio
+                is to be sent again, in a new call.
+        """
+        method = self._sending_stubs()["TranscriptionService"].LiveTranscribe
+        begin = functools.partial(method, timeout=timeout_s, metadata=self._metadata)
+        try:
+            async with aclosing(LiveBridge(begin, config, audio).events()) as events:
+                async for event in events:
+                    yield event
+        except grpc.RpcError as error:
+            raise error_of(error, self.target) from error
 
     async def recognize(
         self,
@@ -163,9 +216,29 @@ class AsyncClient(AsyncRunner):
         """Asks for cancellation, of child jobs too; a terminal job stays as it is."""
         return await self._run(jobs.cancel(name))
 
+    async def retry_job(self, name: str, *, request_id: str = "") -> Job:
+        """Submits a job that has ended again, as a new job with the same specification and options."""
+        return await self._run(jobs.retry(name, request_id))
+
     async def delete_job(self, name: str, *, force: bool = False) -> None:
         """Deletes a terminal job and its result; `force` cancels it first."""
         await self._run(jobs.delete(name, force))
+
+    # Webhooks.
+
+    async def list_deliveries(
+        self, state: DeliveryState.ValueType = DeliveryState.DELIVERY_STATE_UNSPECIFIED, *, limit: int = 50
+    ) -> list[Delivery]:
+        """Gives the newest messages to webhooks that are not taken yet: those that wait and the dead letters."""
+        return await self._run(deliveries.list_deliveries(state, limit))
+
+    async def replay_delivery(self, name: str) -> Delivery:
+        """Sends a message to its webhook again at once, with a new series of attempts."""
+        return await self._run(deliveries.replay(name))
+
+    async def delete_delivery(self, name: str) -> None:
+        """Drops a message to a webhook; one that is not there is no error."""
+        await self._run(deliveries.delete(name))
 
     # Bytes.
 
@@ -185,6 +258,21 @@ class AsyncClient(AsyncRunner):
         """Writes a blob to a file and returns its size in bytes."""
         with path.open("wb") as file:
             return await self._run(blobs.download(name, file.write))
+
+    async def purge_document(self, document: Source) -> PurgeResponse:
+        """Removes a document with everything that comes of it: jobs that read it, their results, cached units.
+
+        Args:
+            document: The file or bytes, or InputSource(blob=name); it need not be stored any more.
+
+        Returns:
+            What was removed; `remaining_count` is 0 if a search over the whole store found nothing more.
+        """
+        return await self._run(blobs.purge(document))
+
+    async def purge_tenant(self) -> PurgeResponse:
+        """Removes everything of the caller's tenant: jobs, results, blobs, unfinished uploads, cached units."""
+        return await self._run(blobs.purge(None))
 
     # The deployment.
 

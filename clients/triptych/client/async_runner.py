@@ -24,12 +24,13 @@ class AsyncRunner:
     Args:
         target: As `AsyncClient` says.
         api_key: Key of the caller; empty: none is sent.
+        retries: As `AsyncClient` says.
     """
 
-    def __init__(self, target: str, api_key: str) -> None:
+    def __init__(self, target: str, api_key: str, *, retries: bool = True) -> None:
         self.target = target
         self._metadata = credentials_metadata(api_key)
-        self._channel = open_channel(grpc.aio, target)
+        self._channel = open_channel(grpc.aio, target, retries=retries)
         self._stubs = stubs_on(self._channel)
         self._sending_channel: Any = None
 
@@ -84,11 +85,9 @@ class AsyncRunner:
         grpc.aio (1.85.1) loses the server's answer if it comes while we still send: INTERNAL, "Internal error from
         Core". That is the usual case here: known bytes are answered at once.
         """
-        if self._sending_channel is None:
-            self._sending_channel = open_channel(grpc, self.target)
         loop = asyncio.get_running_loop()
         done = asyncio.Event()
-        method = getattr(stubs_on(self._sending_channel)[step.service], step.method)
+        method = getattr(self._sending_stubs()[step.service], step.method)
         sending = method.future(step.request, timeout=step.timeout_s, metadata=self._metadata)
         sending.add_done_callback(lambda _: loop.call_soon_threadsafe(done.set))
         try:
@@ -96,3 +95,9 @@ class AsyncRunner:
         finally:
             sending.cancel()  # without effect once it is done
         return sending.result()
+
+    def _sending_stubs(self) -> dict[str, Any]:
+        """Stubs of blocking gRPC, for calls that stream requests."""
+        if self._sending_channel is None:
+            self._sending_channel = open_channel(grpc, self.target)
+        return stubs_on(self._sending_channel)

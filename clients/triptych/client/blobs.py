@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 from triptych.client.inputs import LocalInput, Source
 from triptych.client.steps import Flow, Pause, Stream, backoff_s, call, work
-from triptych.core.errors import DigestMismatch, Unavailable, UploadNotFound, UploadOffsetMismatch
+from triptych.core.errors import DigestMismatch, HostExhausted, Unavailable, UploadNotFound, UploadOffsetMismatch
 from triptych.v1.blob_service_pb2 import (
     Blob,
     DownloadBlobRequest,
     DownloadBlobResponse,
     GetUploadRequest,
     GetUploadResponse,
+    PurgeRequest,
+    PurgeResponse,
     UploadBlobRequest,
     UploadBlobResponse,
     UploadCommit,
@@ -25,6 +27,8 @@ from triptych.v1.common_pb2 import InputSource
 
 TRANSFER_S = 3600.0
 """Deadline of one stream, in seconds: as long as the server keeps a broken upload."""
+PURGE_S = 300.0
+"""Deadline of a purge, in seconds: jobs have to stop, and all that is kept is searched."""
 MAX_FAILURES = 5
 """Breaks in a row without a byte of progress after which we give up."""
 
@@ -34,6 +38,7 @@ def upload(local: LocalInput, ttl_s: float | None = None) -> Flow[Blob]:
 
     Raises:
         Unavailable: The stream broke again and again.
+        HostExhausted: The server had no room, again and again.
         DigestMismatch: The file changed while it was sent.
         InputTooLarge: Larger than the server takes.
     """
@@ -44,11 +49,12 @@ def upload(local: LocalInput, ttl_s: float | None = None) -> Flow[Blob]:
         try:
             reply = yield from call("BlobService", "UploadBlob", messages, UploadBlobResponse, TRANSFER_S)
             return reply.blob
-        except (Unavailable, UploadOffsetMismatch):
+        except (Unavailable, HostExhausted, UploadOffsetMismatch) as error:
             failures += 1
             if failures > MAX_FAILURES:
                 raise
-        yield Pause(seconds=backoff_s(failures))
+            pause_s = error.retry_after_s or backoff_s(failures)
+        yield Pause(seconds=pause_s)
         try:
             request = GetUploadRequest(upload_id=upload_id)
             state = yield from call("BlobService", "GetUpload", request, GetUploadResponse)
@@ -113,6 +119,26 @@ def read(name: str) -> Flow[bytes]:
     data = bytearray()
     yield from download(name, data.extend)
     return bytes(data)
+
+
+def purge(document: Source | None) -> Flow[PurgeResponse]:
+    """Purges a document, or with None everything of the tenant.
+
+    Raises:
+        FieldInvalid: The input names no blob.
+    """
+    request = PurgeRequest(tenant=True)
+    if document is not None:
+        request = PurgeRequest(document=(yield from work(functools.partial(_name_of, document))))
+    return (yield from call("BlobService", "Purge", request, PurgeResponse, PURGE_S))
+
+
+def _name_of(document: Source) -> str:
+    if not isinstance(document, InputSource):
+        return f"blobs/sha256-{LocalInput.of(document).sha256()}"
+    if document.WhichOneof("source") == "content":
+        return f"blobs/sha256-{LocalInput.of(document.content).sha256()}"
+    return document.blob
 
 
 def as_inputs(sources: Sequence[Source], max_inline_bytes: int) -> Flow[list[InputSource]]:

@@ -18,6 +18,7 @@ _RETRIED = (
     "OcrService",
     "VisionService",
     "ReasoningService",
+    "WebhookService",
 )
 
 _SERVICE_CONFIG = {
@@ -44,8 +45,8 @@ def address_of(target: str) -> tuple[str, bool]:
     return target.removeprefix("http://").rstrip("/"), False
 
 
-def channel_options(target: str, max_message_bytes: int = 4 * MIB) -> list[tuple[str, Any]]:
-    """Gives the channel arguments for a target."""
+def channel_options(target: str, *, retries: bool = True, max_message_bytes: int = 4 * MIB) -> list[tuple[str, Any]]:
+    """Gives the channel arguments for a target; `retries` as in `AsyncClient`."""
     host = address_of(target)[0].removeprefix("dns:///").rsplit(":", 1)[0].strip("[]")
     options: list[tuple[str, Any]] = [
         ("grpc.max_receive_message_length", max_message_bytes),
@@ -56,7 +57,9 @@ def channel_options(target: str, max_message_bytes: int = 4 * MIB) -> list[tuple
         # A server that restarts is found again in seconds; gRPC's own limit is two minutes.
         ("grpc.initial_reconnect_backoff_ms", 200),
         ("grpc.max_reconnect_backoff_ms", 3_000),
-        ("grpc.enable_retries", 1),
+        ("grpc.enable_retries", int(retries)),
+        # A call with more bytes than this is not retried; 256 KiB would leave out those with inline inputs.
+        ("grpc.per_rpc_retry_buffer_size", max_message_bytes),
         ("grpc.service_config", json.dumps(_SERVICE_CONFIG)),
     ]
     if host in {"127.0.0.1", "localhost", "::1"}:
@@ -65,10 +68,10 @@ def channel_options(target: str, max_message_bytes: int = 4 * MIB) -> list[tuple
     return options
 
 
-def open_channel(flavour: Any, target: str) -> Any:
+def open_channel(flavour: Any, target: str, *, retries: bool = True) -> Any:
     """Gives a channel of `grpc` or of `grpc.aio`; it connects when it is first used."""
     address, tls = address_of(target)
-    options = channel_options(target)
+    options = channel_options(target, retries=retries)
     if tls:
         return flavour.secure_channel(address, grpc.ssl_channel_credentials(), options=options)
     return flavour.insecure_channel(address, options=options)

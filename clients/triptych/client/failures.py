@@ -29,6 +29,9 @@ def error_of(failed: grpc.RpcError, target: str) -> TriptychError:
             f"cannot reach the services at {target}",
             metadata={"target": target, "detail": (call.details() or "")[:200]},
         )
+    elif code is grpc.StatusCode.CANCELLED:
+        # The services say of a job that was cancelled that it was. Bare, it is a service that is going away.
+        error = BackendUnavailable(f"the call to {target} was cut off", metadata={"target": target})
     elif "http2 header with status" in (call.details() or ""):
         # A web server, or a proxy on the way, answered with a page.
         error = BackendUnavailable(

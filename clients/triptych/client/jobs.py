@@ -19,6 +19,8 @@ from triptych.v1.job_service_pb2 import (
     JobFilter,
     ListJobsRequest,
     ListJobsResponse,
+    RetryJobRequest,
+    RetryJobResponse,
     SubmitJobRequest,
     SubmitJobResponse,
     WaitJobRequest,
@@ -58,6 +60,12 @@ def list_jobs(job_filter: JobFilter | None, limit: int) -> Flow[list[Job]]:
 def cancel(name: str) -> Flow[Job]:
     """Asks for cancellation."""
     return (yield from call("JobService", "CancelJob", CancelJobRequest(name=name), CancelJobResponse)).job
+
+
+def retry(name: str, request_id: str) -> Flow[Job]:
+    """Submits an ended job again; an id is made up as in `submit`."""
+    request = RetryJobRequest(name=name, request_id=request_id or str(uuid.uuid4()))
+    return (yield from call("JobService", "RetryJob", request, RetryJobResponse)).job
 
 
 def delete(name: str, force: bool) -> Flow[None]:

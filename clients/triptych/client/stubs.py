@@ -11,6 +11,7 @@ from triptych.v1.reasoning_service_pb2_grpc import ReasoningServiceStub
 from triptych.v1.system_service_pb2_grpc import SystemServiceStub
 from triptych.v1.transcription_service_pb2_grpc import TranscriptionServiceStub
 from triptych.v1.vision_service_pb2_grpc import VisionServiceStub
+from triptych.v1.webhook_service_pb2_grpc import WebhookServiceStub
 
 
 def stubs_on(channel: Any) -> dict[str, Any]:
@@ -23,4 +24,5 @@ def stubs_on(channel: Any) -> dict[str, Any]:
         "SystemService": SystemServiceStub(channel),
         "TranscriptionService": TranscriptionServiceStub(channel),
         "VisionService": VisionServiceStub(channel),
+        "WebhookService": WebhookServiceStub(channel),
     }

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import grpc
 
-from triptych.client import blobs, jobs, system
+from triptych.client import blobs, deliveries, jobs, system, transcripts
 from triptych.client.blocking_runner import BlockingRunner
 from triptych.client.calls import Calls
 from triptych.client.channel import DEFAULT_TARGET, MIB
 from triptych.client.failures import error_of
 from triptych.client.inputs import Source
+from triptych.client.live import LiveRequests
 from triptych.client.typed import Terms
 from triptych.client.watching import Watching
 from triptych.core.errors import TriptychError
-from triptych.v1.blob_service_pb2 import Blob
+from triptych.v1.blob_service_pb2 import Blob, PurgeResponse
 from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import Job, JobEvent, JobKind, JobOptions, JobResult, JobSpec
 from triptych.v1.job_service_pb2 import JobFilter
@@ -26,7 +27,9 @@ from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
 from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
+from triptych.v1.transcription_service_pb2 import CueRules, LiveConfig, LiveTranscribeResponse, TranscriptFormat
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
+from triptych.v1.webhook_service_pb2 import Delivery, DeliveryState
 
 
 class Client(BlockingRunner):
@@ -67,6 +70,53 @@ class Client(BlockingRunner):
         """
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
         return self._run(self._calls.transcribe(audio, config, terms))
+
+    def format_transcript(
+        self,
+        transcript: str | TranscriptionResult,
+        transcript_format: TranscriptFormat.ValueType,
+        cue_rules: CueRules | None = None,
+    ) -> str:
+        """Writes a transcript as text, subtitles (SRT, WebVTT), a table or JSON.
+
+        Args:
+            transcript: Name of a transcription job that has succeeded, or a result.
+            transcript_format: What to write.
+            cue_rules: How subtitles are cut.
+
+        Raises:
+            InputTooLarge: It fits no message; `triptych.core.transcript_formats` writes it here, from the result.
+            TriptychError: What the server said, or the error with which the job failed.
+        """
+        return self._run(transcripts.format_transcript(transcript, transcript_format, cue_rules))
+
+    def live_transcribe(
+        self, audio: Iterable[bytes], config: LiveConfig, *, timeout_s: float | None = None
+    ) -> Iterator[LiveTranscribeResponse]:
+        """Transcribes speech while it is spoken: yields `started`, then `interim`, `final` and `heartbeat` events.
+
+        Args:
+            audio: Pieces in `config.encoding`: PCM in whole frames, or Opus packets one by one. They are taken no
+                faster than the service can transcribe. What it raises is raised here, behind the results of what came
+                before.
+            config: What the audio is, and how it is transcribed; `config.encoding` and, for PCM, the rate are required.
+            timeout_s: Deadline of the call in seconds; None: as long as there is audio.
+
+        Raises:
+            TriptychError: What the server said. `metadata["resume_ms"]`, if it is there, says from where on the audio
+                is to be sent again, in a new call.
+        """
+        requests = LiveRequests(config, audio)
+        method = self._stubs["TranscriptionService"].LiveTranscribe
+        stream = method(iter(requests), timeout=timeout_s, metadata=self._metadata)
+        try:
+            yield from stream
+        except grpc.RpcError as error:
+            raise error_of(error, self.target) from error
+        finally:
+            stream.cancel()
+        if requests.failed:
+            raise requests.failed
 
     def recognize(
         self,
@@ -163,9 +213,29 @@ class Client(BlockingRunner):
         """Asks for cancellation, of child jobs too; a terminal job stays as it is."""
         return self._run(jobs.cancel(name))
 
+    def retry_job(self, name: str, *, request_id: str = "") -> Job:
+        """Submits a job that has ended again, as a new job with the same specification and options."""
+        return self._run(jobs.retry(name, request_id))
+
     def delete_job(self, name: str, *, force: bool = False) -> None:
         """Deletes a terminal job and its result; `force` cancels it first."""
         self._run(jobs.delete(name, force))
+
+    # Webhooks.
+
+    def list_deliveries(
+        self, state: DeliveryState.ValueType = DeliveryState.DELIVERY_STATE_UNSPECIFIED, *, limit: int = 50
+    ) -> list[Delivery]:
+        """Gives the newest messages to webhooks that are not taken yet: those that wait and the dead letters."""
+        return self._run(deliveries.list_deliveries(state, limit))
+
+    def replay_delivery(self, name: str) -> Delivery:
+        """Sends a message to its webhook again at once, with a new series of attempts."""
+        return self._run(deliveries.replay(name))
+
+    def delete_delivery(self, name: str) -> None:
+        """Drops a message to a webhook; one that is not there is no error."""
+        self._run(deliveries.delete(name))
 
     # Bytes.
 
@@ -185,6 +255,21 @@ class Client(BlockingRunner):
         """Writes a blob to a file and returns its size in bytes."""
         with path.open("wb") as file:
             return self._run(blobs.download(name, file.write))
+
+    def purge_document(self, document: Source) -> PurgeResponse:
+        """Removes a document with everything that comes of it: jobs that read it, their results, cached units.
+
+        Args:
+            document: The file or bytes, or InputSource(blob=name); it need not be stored any more.
+
+        Returns:
+            What was removed; `remaining_count` is 0 if a search over the whole store found nothing more.
+        """
+        return self._run(blobs.purge(document))
+
+    def purge_tenant(self) -> PurgeResponse:
+        """Removes everything of the caller's tenant: jobs, results, blobs, unfinished uploads, cached units."""
+        return self._run(blobs.purge(None))
 
     # The deployment.
 

@@ -32,7 +32,11 @@ class BlobStore(Protocol):
     """Where bytes are kept. Blocking; thread-safe; every name is private to its tenant."""
 
     def put(self, tenant: str, data: bytes, ttl_s: float | None = None) -> BlobInfo:
-        """Stores bytes under the name of their digest; the same bytes again renew their time to live."""
+        """Stores bytes under the name of their digest; the same bytes again renew their time to live.
+
+        Raises:
+            HostExhausted: The disk is full; nothing is left of them.
+        """
 
     def read(self, tenant: str, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """Gives bytes from offset on, at most limit (0: to the end).
@@ -53,6 +57,7 @@ class BlobStore(Protocol):
 
         Raises:
             BlobNotFound: It is not there, or expired.
+            HostExhausted: The disk is full, so that it cannot be lengthened.
         """
 
     def delete(self, tenant: str, name: str) -> None:
@@ -70,6 +75,7 @@ class BlobStore(Protocol):
 
         Raises:
             UploadOffsetMismatch: offset is not the upload's size.
+            HostExhausted: The disk is full; the upload keeps what fitted.
         """
 
     def commit(self, tenant: str, upload_id: str, size_bytes: int, sha256: str, ttl_s: float | None = None) -> BlobInfo:
@@ -78,10 +84,17 @@ class BlobStore(Protocol):
         Raises:
             DigestMismatch: Size or digest differ.
             UploadNotFound: No such upload, or it expired.
+            HostExhausted: The disk is full; the upload stays as it is.
         """
 
     def drop_upload(self, tenant: str, upload_id: str) -> None:
         """Forgets an unfinished upload."""
+
+    def names(self, tenant: str) -> set[str]:
+        """Gives the names of all blobs of which anything is left, expired ones too."""
+
+    def uploads(self, tenant: str) -> set[str]:
+        """Gives the ids of all unfinished uploads."""
 
     def expire(self) -> int:
         """Deletes what is over its time; gives how many blobs and uploads went."""

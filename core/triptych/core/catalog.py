@@ -9,7 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from triptych.core import manifest
-from triptych.core.catalog_file import ModelEntry, ModelFile, Part, digest_of, parse
+from triptych.core.catalog_file import UNPINNED, ModelEntry, ModelFile, Part, digest_of, parse
 from triptych.core.errors import FieldInvalid, ModelNotFound
 from triptych.core.settings import Settings
 from triptych.v1.common_pb2 import ModelRef
@@ -35,8 +35,10 @@ class Catalog:
                     raise FieldInvalid(f"models.{name}.uses", f"{used!r} is no model with weights of its own")
             if entry.uses and not entry.revision:
                 # What such a model answers changes with its parts, so its revision does.
-                parts = [f"{used} {self._by_name[used].revision}" for used in entry.uses]
-                self._by_name[name] = replace(entry, revision=digest_of(parts))
+                revisions = [self._by_name[used].revision for used in entry.uses]
+                parts = [f"{used} {revision}" for used, revision in zip(entry.uses, revisions, strict=True)]
+                revision = UNPINNED if UNPINNED in revisions else digest_of(parts)
+                self._by_name[name] = replace(entry, revision=revision)
 
     @classmethod
     def load(cls, settings: Settings) -> Catalog:
@@ -91,6 +93,16 @@ class Catalog:
         """Tells whether the weights, and those of the models it uses, are here in full size. Reads no weights."""
         return all(self._is_here(entry) for entry in self.with_parts(name))
 
+    def disk_bytes(self, name: str) -> int:
+        """Gives the size of the weights that are here, with those of the models it uses."""
+        return sum(
+            path.stat().st_size
+            for entry in self.with_parts(name)
+            if entry.source
+            for path in self._files(entry)
+            if path.is_file()
+        )
+
     def ref(self, name: str, engine: str) -> ModelRef:
         """Gives what results say about the model.
 
@@ -100,6 +112,13 @@ class Catalog:
         """
         entry = self.get(name)
         return ModelRef(model=name, revision=entry.revision, engine=engine, licence=entry.licence)
+
+    def _files(self, entry: ModelEntry) -> Iterable[Path]:
+        folder = self.folder(entry.name)
+        if entry.source.startswith("dir:") and entry.files:
+            # The folder may hold more than the model.
+            return [folder / file.path for file in entry.files]
+        return folder.rglob("*")
 
     def _is_here(self, entry: ModelEntry) -> bool:
         folder = self.folder(entry.name)

@@ -20,6 +20,8 @@ KINDS = {
     "ocr": JobKind.JOB_KIND_OCR,
     "vision": JobKind.JOB_KIND_VISION,
 }
+# Revision of weights that nothing tells from others in the same place.
+UNPINNED = "unpinned"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -85,13 +87,15 @@ class ModelEntry:
     kind: Kind
     """Jobs it serves."""
     engine: Word
-    """Engine that runs it: whisper, paddle_ocr, text, reader."""
+    """Engine that runs it: whisper, transformers_speech, paddle_ocr, text, transformers, reader."""
     source: str = ""
     """`pypi:`, `hf:OWNER/NAME` or `dir:FOLDER`; empty for a model that is made of others (`uses`)."""
     revision: str = ""
     """Commit of the hub (`hf:`). Elsewhere it is derived from the digests unless given."""
     licence: Annotated[str, Field(min_length=1)]
     """SPDX name."""
+    languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
+    """Languages that it knows, for models that cannot tell (BCP-47, without region); empty: not said."""
     about: str = ""
     """One line for people."""
     confirmed: str = ""
@@ -185,7 +189,7 @@ def _check_source(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -
 
 def _content_revision(entry: ModelEntry) -> str:
     if not all(file.sha256 for file in entry.files) or not entry.files:
-        return "" if entry.uses else "unpinned"
+        return "" if entry.uses else UNPINNED
     lines = [entry.convert, *sorted(f"{file.path} {file.sha256}" for file in entry.files)]
     return digest_of(lines)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -23,10 +24,15 @@ from triptych.core.blobs import (
     now_s,
     upload_not_found,
 )
-from triptych.core.errors import UploadOffsetMismatch
+from triptych.core.errors import DigestMismatch, HostExhausted, UploadOffsetMismatch
 from triptych.core.media import HEAD_BYTES, sniff
+from triptych.core.room import free_disk_bytes
 
-_TENANT = re.compile(r"[^A-Za-z0-9_-]")
+# A tenant is the operator's word, but never a path.
+_TENANT = re.compile(r"[^A-Za-z0-9_.-]|^\.")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+# The disk is full, or the quota of its owner.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DirectoryBlobs:
@@ -44,13 +50,17 @@ class DirectoryBlobs:
         """See `BlobStore.put`."""
         name = blob_name(data)
         path = self._path(tenant, name)
-        with self._no_expiry(self._folder(tenant)):
+        with self._room(len(data)), self._no_expiry(self._folder(tenant)):
+            path.parent.mkdir(exist_ok=True)
+            # First its time to live: a blob without one would stay for ever.
+            self._renew(path, ttl_s)
             if not path.exists():
-                path.parent.mkdir(exist_ok=True)
-                part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
-                part.write_bytes(data)
-                part.replace(path)
-            return self._used(tenant, name, ttl_s)
+                try:
+                    _write(path, data)
+                except OSError:
+                    _remove(path)
+                    raise
+            return self.stat(tenant, name)
 
     def read(self, tenant: str, name: str, offset: int = 0, limit: int = 0) -> bytes:
         """See `BlobStore.read`."""
@@ -79,15 +89,15 @@ class DirectoryBlobs:
 
     def touch(self, tenant: str, name: str, ttl_s: float | None = None) -> BlobInfo:
         """See `BlobStore.touch`."""
-        with self._no_expiry(self._folder(tenant)):
+        with self._room(0), self._no_expiry(self._folder(tenant)):
             self.stat(tenant, name)
-            return self._used(tenant, name, ttl_s)
+            self._renew(self._path(tenant, name), ttl_s)
+            return self.stat(tenant, name)
 
     def delete(self, tenant: str, name: str) -> None:
         """See `BlobStore.delete`."""
-        path = self._path(tenant, name)
-        path.unlink(missing_ok=True)
-        path.with_suffix(".ttl").unlink(missing_ok=True)
+        with self._no_expiry(self._folder(tenant)):
+            _remove(self._path(tenant, name))
 
     def upload_size(self, tenant: str, upload_id: str) -> int:
         """See `BlobStore.upload_size`."""
@@ -99,13 +109,17 @@ class DirectoryBlobs:
     def append(self, tenant: str, upload_id: str, offset: int, data: bytes) -> int:
         """See `BlobStore.append`."""
         path = self._upload(tenant, upload_id)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file, _locked(file.fileno()):
-            size = file.seek(0, os.SEEK_END)
-            if size != offset:
-                raise UploadOffsetMismatch(f"the upload has {size} bytes, but this chunk begins at {offset}")
-            file.write(data)
-            return size + len(data)
+        with self._room(len(data)):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # Unbuffered: what does not fit must not be written later, behind bytes of another stream.
+            with path.open("ab", buffering=0) as file, _locked(file.fileno()):
+                size = file.seek(0, os.SEEK_END)
+                if size != offset:
+                    raise UploadOffsetMismatch(f"the upload has {size} bytes, but this chunk begins at {offset}")
+                rest = memoryview(data)
+                while rest:
+                    rest = rest[file.write(rest) :]
+                return size + len(data)
 
     def commit(self, tenant: str, upload_id: str, size_bytes: int, sha256: str, ttl_s: float | None = None) -> BlobInfo:
         """See `BlobStore.commit`."""
@@ -117,18 +131,29 @@ class DirectoryBlobs:
                 )
             name = f"blobs/sha256-{sha256}"
             path = self._path(tenant, name)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with self._no_expiry(self._folder(tenant)):
+            with self._room(0), self._no_expiry(self._folder(tenant)):
+                path.parent.mkdir(exist_ok=True)
+                self._renew(path, ttl_s)
                 part.replace(path)
-                return self._used(tenant, name, ttl_s)
+                return self.stat(tenant, name)
         except FileNotFoundError as error:
             raise upload_not_found(upload_id) from error
-        finally:
+        except DigestMismatch:
             self.drop_upload(tenant, upload_id)
+            raise
 
     def drop_upload(self, tenant: str, upload_id: str) -> None:
         """See `BlobStore.drop_upload`."""
         self._upload(tenant, upload_id).unlink(missing_ok=True)
+
+    def names(self, tenant: str) -> set[str]:
+        """See `BlobStore.names`."""
+        found = (_DIGEST.match(path.name) for path in self._folder(tenant).glob("??/*"))
+        return {f"blobs/sha256-{match.group()}" for match in found if match}
+
+    def uploads(self, tenant: str) -> set[str]:
+        """See `BlobStore.uploads`."""
+        return {path.name for path in self._folder(tenant).glob("uploads/*")}
 
     def expire(self) -> int:
         """See `BlobStore.expire`."""
@@ -155,17 +180,30 @@ class DirectoryBlobs:
         with (folder / "lock").open("ab") as file, _locked(file.fileno()):
             yield
 
-    def _used(self, tenant: str, name: str, ttl_s: float | None) -> BlobInfo:
-        ttl_file = self._path(tenant, name).with_suffix(".ttl")
+    @contextmanager
+    def _room(self, size_bytes: int) -> Iterator[None]:
+        """Says so if the disk turns out to be full."""
         try:
-            kept = float(ttl_file.read_text())
-        except (FileNotFoundError, ValueError):
-            kept = 0.0
-        part = ttl_file.with_name(f"{ttl_file.name}.{uuid.uuid4().hex}.part")
-        # A use never shortens the life that somebody else asked for.
-        part.write_text(str(max(kept, self._ttl_s if ttl_s is None else ttl_s)))
-        part.replace(ttl_file)
-        return self.stat(tenant, name)
+            yield
+        except OSError as error:
+            if error.errno not in _FULL:
+                raise
+            raise HostExhausted(
+                "the disk of the blobs is full; try again later",
+                resource="disk",
+                free_bytes=free_disk_bytes(self._root),
+                wanted_bytes=size_bytes,
+            ) from error
+
+    def _renew(self, path: Path, ttl_s: float | None) -> None:
+        ttl_file, wanted_s = path.with_suffix(".ttl"), self._ttl_s if ttl_s is None else ttl_s
+        with suppress(FileNotFoundError, ValueError):
+            # A use never shortens the life that somebody else asked for. Where it need not be lengthened nothing is
+            # written: on a full disk what is here can still be used.
+            if float(ttl_file.read_text()) >= wanted_s:
+                os.utime(ttl_file)
+                return
+        _write(ttl_file, str(wanted_s).encode())
 
     def _path(self, tenant: str, name: str) -> Path:
         digest = digest_of(name)
@@ -175,12 +213,28 @@ class DirectoryBlobs:
         return self._folder(tenant) / "uploads" / checked_upload_id(upload_id)
 
     def _folder(self, tenant: str) -> Path:
-        # A tenant is the operator's word, but never a path.
         return self._root / _TENANT.sub("_", tenant)
+
+
+def _remove(path: Path) -> None:
+    """Removes a blob. Whoever writes has the lock: what is half written was left by a crash, and goes too."""
+    for file in path.parent.glob(f"{path.name}*"):
+        file.unlink(missing_ok=True)
 
 
 def _is_over(ttl_file: Path, now: float) -> bool:
     return ttl_file.stat().st_mtime + float(ttl_file.read_text()) < now
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Makes a file appear whole or not at all."""
+    part = path.with_name(f"{path.name}.{uuid.uuid4().hex}.part")
+    try:
+        part.write_bytes(data)
+        part.replace(path)
+    except OSError:
+        part.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager

@@ -6,15 +6,16 @@
     │                                                   LanguageUnsupported, SchemaInvalid, DigestMismatch
     ├── OutOfRange                OUT_OF_RANGE          RangeOutsideSource, CursorExpired
     ├── Unauthenticated           UNAUTHENTICATED       ApiKeyMissing, ApiKeyInvalid
-    ├── PermissionDenied          PERMISSION_DENIED     ScopeMissing, UriNotAllowed
-    ├── NotFound                  NOT_FOUND             JobNotFound, BlobNotFound, UploadNotFound, ModelNotFound
+    ├── PermissionDenied          PERMISSION_DENIED     ScopeMissing, UriNotAllowed, WebhookNotAllowed
+    ├── NotFound                  NOT_FOUND             JobNotFound, BlobNotFound, UploadNotFound, ModelNotFound,
+    │                                                   DeliveryNotFound
     ├── RequestIdReused           ALREADY_EXISTS
     ├── PreconditionFailed        FAILED_PRECONDITION   JobNotTerminal, StageFailed
     ├── UploadOffsetMismatch      ABORTED
     ├── CapacityError             RESOURCE_EXHAUSTED    QueueFull, RateLimited, QuotaExceeded,
-    │                                                   AcceleratorMemoryExhausted
+    │                                                   HostExhausted, AcceleratorMemoryExhausted
     ├── Unavailable               UNAVAILABLE           BackendUnavailable, ServerDraining, NoWorker
-    ├── TimedOut                  DEADLINE_EXCEEDED     QueueTimeout, ExecutionTimeout, CallTimeout
+    ├── TimedOut                  DEADLINE_EXCEEDED     QueueTimeout, ExecutionTimeout, CallTimeout, AudioTimeout
     ├── JobCancelled              CANCELLED
     ├── FeatureDisabled           UNIMPLEMENTED
     └── InternalError             INTERNAL              WorkerLost, OutputInvalid
@@ -180,6 +181,10 @@ class UriNotAllowed(PermissionDenied):
     """The URI's scheme or host is not allow-listed."""
 
 
+class WebhookNotAllowed(PermissionDenied):
+    """The webhook's host is not allow-listed, or is a private address."""
+
+
 class NotFound(TriptychError):
     """No such thing, or it expired, or it is another tenant's."""
 
@@ -202,6 +207,10 @@ class ModelNotFound(NotFound):
     """No such model."""
 
 
+class DeliveryNotFound(NotFound):
+    """No such delivery of a webhook."""
+
+
 class RequestIdReused(TriptychError):
     """request_id was used for another request."""
 
@@ -215,7 +224,7 @@ class PreconditionFailed(TriptychError):
 
 
 class JobNotTerminal(PreconditionFailed):
-    """Only a terminal job can be deleted."""
+    """Only a terminal job can be deleted or retried, or its transcript be written."""
 
 
 class StageFailed(PreconditionFailed):
@@ -248,6 +257,17 @@ class RateLimited(CapacityError):
 
 class QuotaExceeded(CapacityError):
     """Storage or job quota used up."""
+
+
+class HostExhausted(CapacityError):
+    """Disk or memory of the host is nearly full."""
+
+    retryable = True
+
+    def __init__(self, message: str, *, resource: str, free_bytes: int, wanted_bytes: int) -> None:
+        facts = {"resource": resource, "free_bytes": str(free_bytes), "wanted_bytes": str(wanted_bytes)}
+        # Nobody knows when there is room; a short disk is looked through for what has expired as often as this.
+        super().__init__(message, metadata=facts, retry_after_s=5)
 
 
 class AcceleratorMemoryExhausted(CapacityError):
@@ -289,6 +309,10 @@ class ExecutionTimeout(TimedOut):
 
 class CallTimeout(TimedOut):
     """The call's own deadline came before its job ended."""
+
+
+class AudioTimeout(TimedOut):
+    """A live call brought no audio for too long."""
 
 
 class JobCancelled(TriptychError):

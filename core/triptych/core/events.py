@@ -71,7 +71,8 @@ class EventHub:
     async def watch(
         self, job_id: str, tenant: str, *, after_cursor: str = "", partials: bool = True, heartbeat_s: float = 15
     ) -> AsyncGenerator[JobEvent, None]:
-        """Yields a snapshot, then every event after the cursor, then the outcome; a heartbeat in silence.
+        """Yields a snapshot, then every event after the cursor, then the outcome; in silence a heartbeat, or, while the
+        job waits, its place in the queue.
 
         Raises:
             JobNotFound: No such job of this tenant, or it expired while being watched.
@@ -81,7 +82,13 @@ class EventHub:
         await self._check(job_id, cursor)
         with self._woken(job_id) as woken:
             record = await self._store.run(lookup.get(job_id, tenant))
-            yield _job_event(cursor, record, record.state, record.attempt)
+            snapshot = _job_event(cursor, record, record.state, record.attempt)
+            if record.terminal and await self._after(cursor, job_id, tenant):
+                # The outcome comes last: who has it needs no more, even if the stream breaks.
+                snapshot.job.ClearField("outcome")
+            yield snapshot
+            now_s = asyncio.get_running_loop().time
+            beat_s = now_s() + heartbeat_s
             while True:
                 woken.clear()
                 entries = await self._after(cursor, job_id, tenant)
@@ -89,21 +96,20 @@ class EventHub:
                     event = await self._event(cursor, entry, job_id, tenant)
                     if partials or event.WhichOneof("event") not in _PARTIALS:
                         yield event
+                        beat_s = now_s() + heartbeat_s
                     if event.HasField("job") and event.job.state in TERMINAL:
                         return
-                if entries:
-                    continue
-                # Nothing comes after the outcome; a watch resumed behind it has it in its snapshot.
-                if record.terminal:
-                    return
-                try:
-                    async with asyncio.timeout(heartbeat_s):
-                        await woken.wait()
-                except TimeoutError:
-                    await self._store.run(lookup.is_terminal(job_id, tenant))
-                    beat = JobEvent(cursor=cursor, heartbeat=Heartbeat())
-                    beat.emit_time.GetCurrentTime()
-                    yield beat
+                if not entries:
+                    # Nothing comes after the outcome; a watch resumed behind it has it in its snapshot.
+                    if record.terminal:
+                        return
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout_at(beat_s):
+                            await woken.wait()
+                # Also if there is always something, but nothing for this watcher.
+                if now_s() >= beat_s:
+                    yield _beat(cursor, await self._store.run(lookup.get(job_id, tenant)))
+                    beat_s = now_s() + heartbeat_s
 
     async def _check(self, job_id: str, cursor: str) -> None:
         if not _CURSOR.match(cursor):
@@ -195,6 +201,15 @@ def _job_event(cursor: str, record: JobRecord, state: JobState.ValueType, attemp
     event.job.state = state
     event.job.attempt = max(1, attempt)
     return event
+
+
+def _beat(cursor: str, record: JobRecord) -> JobEvent:
+    """A sign of life; of a job that waits, with its place in the queue."""
+    beat = JobEvent(cursor=cursor, attempt=max(1, record.attempt), heartbeat=Heartbeat())
+    if record.state == JobState.JOB_STATE_PENDING:
+        beat.progress.CopyFrom(record.to_job(JobView.JOB_VIEW_BASIC).progress)
+    beat.emit_time.GetCurrentTime()
+    return beat
 
 
 def _cursor_expired() -> CursorExpired:

@@ -20,6 +20,8 @@ class LaneLoad:
     pending: int
     running: int
     oldest_pending_ms: int
+    drain_per_s: float
+    """What workers lately took from all lanes of the kind."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,9 +42,10 @@ def lanes(kinds: Iterable[str]) -> Op[list[LaneLoad]]:
             LaneLoad(
                 kind=kind,
                 lane=lane,
-                pending=int(answer[3 * i]),
-                running=int(answer[3 * i + 1]),
-                oldest_pending_ms=int(answer[3 * i + 2]),
+                pending=int(answer[4 * i]),
+                running=int(answer[4 * i + 1]),
+                oldest_pending_ms=int(answer[4 * i + 2]),
+                drain_per_s=float(answer[4 * i + 3]),
             )
             for i, (kind, lane) in enumerate(places)
         ]

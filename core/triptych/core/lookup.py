@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from triptych.core.errors import JobNotFound
 from triptych.core.records import BASIC_FIELDS, TERMINAL, JobRecord
@@ -12,7 +12,7 @@ from triptych.core.store import PREFIX, Op, Script
 
 ANY_TENANT = "*"
 
-_list = Script("list")
+_get, _list = Script("get"), Script("list")
 
 
 def get(job_id: str, tenant: str) -> Op[JobRecord]:
@@ -22,13 +22,13 @@ def get(job_id: str, tenant: str) -> Op[JobRecord]:
         JobNotFound: No such job of this tenant.
     """
 
-    def parse(found: Mapping[bytes, bytes]) -> JobRecord:
-        fields = {key.decode(): value for key, value in found.items()}
+    def parse(found: list[bytes]) -> JobRecord:
+        fields = {key.decode(): value for key, value in _pairs(found)}
         if not fields or tenant not in (ANY_TENANT, fields["tenant"].decode()):
             raise job_not_found(job_id)
         return JobRecord.from_hash(job_id, fields)
 
-    return Op(("HGETALL", f"{PREFIX}job:{job_id}"), parse)
+    return _get(parse, job_id)
 
 
 def is_terminal(job_id: str, tenant: str) -> Op[bool]:
@@ -53,8 +53,13 @@ def is_known(tenant: str, request_id: str) -> Op[bool]:
 
 
 def parts(job_id: str) -> Op[dict[str, bytes]]:
-    """Gives the finished parts."""
+    """Gives the finished units."""
     return Op(("HGETALL", f"{PREFIX}parts:{job_id}"), lambda found: {k.decode(): v for k, v in found.items()})
+
+
+def blame(job_id: str) -> Op[dict[str, int]]:
+    """Gives how many workers died with each unit in hand."""
+    return Op(("HGETALL", f"{PREFIX}blame:{job_id}"), lambda found: {k.decode(): int(v) for k, v in found.items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,9 +71,24 @@ class JobPage:
 
 
 def list_page(
-    tenant: str, *, offset: int, limit: int, min_create_ms: int = 0, max_create_ms: float = float("inf")
+    tenant: str,
+    *,
+    offset: int,
+    limit: int,
+    index: Literal["jobs", "dead"] = "jobs",
+    min_ms: int = 0,
+    max_ms: float = float("inf"),
 ) -> Op[JobPage]:
-    """Gives jobs of a tenant, newest first, without spec and result."""
+    """Gives jobs of a tenant, newest first, without spec and result.
+
+    Args:
+        tenant: Whose jobs.
+        offset: Entries of the index to leave out.
+        limit: Entries to look at.
+        index: All jobs by the time they were created, or the dead letters by the time they ended.
+        min_ms: That time or later.
+        max_ms: Before that time.
+    """
 
     def parse(answer: list[Any]) -> JobPage:
         records = [
@@ -79,8 +99,8 @@ def list_page(
         ]
         return JobPage(records=records, looked_at=int(answer[0]))
 
-    newest = "+inf" if max_create_ms == float("inf") else max_create_ms
-    return _list(parse, tenant, newest, min_create_ms, offset, limit, *BASIC_FIELDS)
+    newest = "+inf" if max_ms == float("inf") else max_ms
+    return _list(parse, index, tenant, newest, min_ms, offset, limit, *BASIC_FIELDS)
 
 
 def job_not_found(job_id: str) -> JobNotFound:

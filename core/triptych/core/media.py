@@ -11,8 +11,9 @@ PDF_TYPE = "application/pdf"
 IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif"})
 AUDIO_TYPES = frozenset({
     "audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/webm", "audio/aac", "audio/aiff",
-    "audio/amr", "audio/x-caf", "video/mp4", "video/webm", "video/quicktime", "video/x-matroska", "video/x-msvideo",
-    "video/mpeg",
+    "audio/amr", "audio/x-caf", "audio/basic", "audio/x-w64", "audio/x-wavpack", "audio/ac3", "video/mp4", "video/webm",
+    "video/quicktime", "video/x-matroska", "video/x-msvideo", "video/mpeg", "video/mp2t", "video/x-ms-asf",
+    "video/x-flv",
 })  # fmt: skip
 # Types that people use for the same bytes.
 _ALIASES = {
@@ -21,6 +22,10 @@ _ALIASES = {
     "audio/mp3": "audio/mpeg", "audio/mpeg3": "audio/mpeg", "audio/x-flac": "audio/flac", "audio/opus": "audio/ogg",
     "audio/vorbis": "audio/ogg", "application/ogg": "audio/ogg", "audio/x-m4a": "audio/mp4", "audio/m4a": "audio/mp4",
     "application/x-pdf": PDF_TYPE, "audio/x-aac": "audio/aac", "audio/x-aiff": "audio/aiff",
+    "audio/x-ms-wma": "video/x-ms-asf", "video/x-ms-wmv": "video/x-ms-asf", "application/vnd.ms-asf": "video/x-ms-asf",
+    "audio/eac3": "audio/ac3", "audio/x-ac3": "audio/ac3", "audio/vnd.dolby.dd-raw": "audio/ac3",
+    "audio/wavpack": "audio/x-wavpack", "audio/au": "audio/basic", "audio/x-au": "audio/basic",
+    "video/flv": "video/x-flv", "video/mpeg2": "video/mpeg",
 }  # fmt: skip
 # A container may hold audio alone or a film with it: both names are right.
 _SAME = ({"audio/mp4", "video/mp4", "video/quicktime"}, {"audio/webm", "video/webm", "video/x-matroska"})
@@ -40,6 +45,12 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"#!AMR", "audio/amr"),
     (b"caff", "audio/x-caf"),
     (b"\x00\x00\x01\xba", "video/mpeg"),
+    (b".snd", "audio/basic"),
+    (b"riff\x2e\x91\xcf\x11", "audio/x-w64"),
+    (b"wvpk", "audio/x-wavpack"),
+    (b"\x0b\x77", "audio/ac3"),
+    (b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "video/x-ms-asf"),
+    (b"FLV\x01", "video/x-flv"),
 )
 
 
@@ -56,6 +67,9 @@ def sniff(head: bytes) -> str:
         return "audio/aiff"
     if head[4:8] == b"ftyp":
         return {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}.get(head[8:12], "video/mp4")
+    # Packets of 188 bytes, each of which begins so.
+    if head[:1] == head[188:189] == head[376:377] == b"G":
+        return "video/mp2t"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "video/webm" if b"webm" in head[:128] else "video/x-matroska"
     # PDF readers accept the header anywhere in the first KiB.

@@ -10,7 +10,18 @@ from dataclasses import dataclass, field
 
 from google.rpc.status_pb2 import Status
 
-from triptych.v1.job_pb2 import Job, JobKind, JobPriority, JobProgress, JobResult, JobSpec, JobState, JobView
+from triptych.v1.job_pb2 import (
+    CachePolicy,
+    Job,
+    JobKind,
+    JobOptions,
+    JobPriority,
+    JobProgress,
+    JobResult,
+    JobSpec,
+    JobState,
+    JobView,
+)
 
 TERMINAL = frozenset({JobState.JOB_STATE_SUCCEEDED, JobState.JOB_STATE_FAILED, JobState.JOB_STATE_CANCELLED})
 KIND_NAMES: dict[JobKind.ValueType, str] = {
@@ -30,7 +41,7 @@ LANE_NAMES = ("interactive", "normal", "batch")
 # Everything that JOB_VIEW_BASIC shows.
 BASIC_FIELDS = (
     "tenant", "kind", "lane", "state", "attempt", "parent", "labels", "trace_id", "progress", "error", "result_blob",
-    "create_ms", "start_ms", "update_ms", "end_ms", "expire_ms",
+    "cached", "set_aside", "create_ms", "start_ms", "update_ms", "end_ms", "expire_ms",
 )  # fmt: skip
 
 
@@ -44,7 +55,13 @@ def new_job_id() -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRecord:
-    """What is known about one job. Times are ms since the epoch, on Redis' clock."""
+    """What is known about one job. Times are ms since the epoch, on Redis' clock.
+
+    Attributes:
+        options: JobOptions as the caller gave them, for a retry.
+        webhook: URL that is told of its end; empty if none is.
+        documents: Digests of what it and its parent read, 64 hex digits each.
+    """
 
     id: str
     tenant: str
@@ -57,10 +74,22 @@ class JobRecord:
     labels: Mapping[str, str] = field(default_factory=dict)
     progress: bytes = b""
     spec: bytes = b""
+    options: bytes = b""
+    webhook: str = ""
     result: bytes = b""
     result_blob: str = ""
     error: bytes = b""
+    cached: bool = False
+    cache_policy: CachePolicy.ValueType = CachePolicy.CACHE_POLICY_UNSPECIFIED
+    documents: tuple[str, ...] = ()
     execution_timeout_ms: int = 0
+    call_left_ms: int | None = None
+    """Until its caller's deadline, when it was claimed; None: there is none."""
+    queue_position: int | None = None
+    """Jobs ahead of it, roughly, while it waits."""
+    weight: float = 1.0
+    set_aside: str = ""
+    """Units on which workers died too often, with blanks between."""
     create_ms: int = 0
     start_ms: int = 0
     update_ms: int = 0
@@ -82,6 +111,8 @@ class JobRecord:
         def text(name: str) -> str:
             return (found.get(name) or b"").decode()
 
+        call_ms, position = number("call_deadline_ms"), found.get("queue_position")
+
         return cls(
             id=job_id,
             tenant=text("tenant"),
@@ -94,10 +125,19 @@ class JobRecord:
             labels=json.loads(found.get("labels") or b"{}"),
             progress=found.get("progress") or b"",
             spec=found.get("spec") or b"",
+            options=found.get("options") or b"",
+            webhook=text("webhook"),
             result=found.get("result") or b"",
             result_blob=text("result_blob"),
             error=found.get("error") or b"",
+            cached=bool(number("cached")),
+            cache_policy=CachePolicy.ValueType(number("cache_policy")),
+            documents=tuple(text("documents").split()),
             execution_timeout_ms=number("execution_timeout_ms"),
+            call_left_ms=call_ms - number("now_ms") if call_ms else None,
+            queue_position=int(position) if position is not None else None,
+            weight=float(found.get("weight") or 1),
+            set_aside=text("set_aside"),
             create_ms=number("create_ms"),
             start_ms=number("start_ms"),
             update_ms=number("update_ms"),
@@ -109,6 +149,10 @@ class JobRecord:
         """Gives the specification."""
         return JobSpec.FromString(self.spec)
 
+    def job_options(self) -> JobOptions:
+        """Gives the options as the caller gave them."""
+        return JobOptions.FromString(self.options)
+
     def to_job(self, view: JobView.ValueType = JobView.JOB_VIEW_FULL) -> Job:
         """Gives the contract's message; spec and result only in JOB_VIEW_FULL."""
         job = Job(
@@ -119,13 +163,17 @@ class JobRecord:
             # A job that no worker has taken yet is in its first attempt.
             attempt=max(1, self.attempt),
             labels=self.labels,
+            cached=self.cached,
             trace_id=self.trace_id,
             priority=LANES[self.lane],
+            set_aside_units=self.set_aside.split(),
         )
         if self.progress:
             job.progress.CopyFrom(JobProgress.FromString(self.progress))
-        elif self.state == JobState.JOB_STATE_PENDING:
+        if self.state == JobState.JOB_STATE_PENDING:
             job.progress.stage = "queued"
+            if self.queue_position is not None:
+                job.progress.queue_position = self.queue_position
         for name, ms in self._times():
             if ms:
                 getattr(job, name).FromMilliseconds(ms)

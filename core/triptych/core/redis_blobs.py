@@ -19,7 +19,7 @@ from triptych.core.blobs import (
 )
 from triptych.core.errors import UploadOffsetMismatch
 from triptych.core.media import HEAD_BYTES, sniff
-from triptych.core.store import PREFIX, Op, Script, Store
+from triptych.core.store import PREFIX, Op, Script, Store, keys
 
 _append, _use = Script("append_upload"), Script("use_blob")
 
@@ -89,6 +89,14 @@ class RedisBlobs:
         """See `BlobStore.drop_upload`."""
         self._command("DEL", self._upload(tenant, upload_id))
 
+    def names(self, tenant: str) -> set[str]:
+        """See `BlobStore.names`."""
+        return {f"blobs/sha256-{tail.partition(':')[0]}" for tail in self._tails("blob", tenant)}
+
+    def uploads(self, tenant: str) -> set[str]:
+        """See `BlobStore.uploads`."""
+        return set(self._tails("upload", tenant))
+
     def expire(self) -> int:
         """See `BlobStore.expire`: Redis does it by itself."""
         return 0
@@ -97,6 +105,10 @@ class RedisBlobs:
         lives_s = self._ttl_s if ttl_s is None else ttl_s
         self._store.run(_use(bool, self._key(tenant, name), now_s(), lives_s, *data))
         return self.stat(tenant, name)
+
+    def _tails(self, family: str, tenant: str) -> list[str]:
+        start = f"{PREFIX}{family}:{tenant}:"
+        return [key.removeprefix(start) for key in keys(self._store, f"{start}*")]
 
     def _command(self, *parts: bytes | str | float) -> Any:
         return self._store.run(Op(parts, lambda answer: answer))

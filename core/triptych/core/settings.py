@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr, StringConstraints
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 MIB = 1024 * 1024
+# A tenant is a part of names in Redis and on disk.
+Tenant = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 
 
 def state_home() -> Path:
@@ -26,7 +28,13 @@ class Settings(BaseSettings):
     """One frozen set of settings for a process."""
 
     model_config = SettingsConfigDict(
-        env_prefix="TRIPTYCH_", env_file=".env", extra="ignore", frozen=True, use_attribute_docstrings=True
+        env_prefix="TRIPTYCH_",
+        env_file=".env",
+        extra="ignore",
+        frozen=True,
+        use_attribute_docstrings=True,
+        # What is wrong about a key or a secret is told, not what it is.
+        hide_input_in_errors=True,
     )
 
     # Where things are.
@@ -56,9 +64,9 @@ class Settings(BaseSettings):
     """Address at which the client finds the services."""
     api_key: str = ""
     """Key that the client sends."""
-    api_keys: dict[str, str] = Field(default_factory=dict)
-    """Key -> tenant, as JSON. Empty: no key is asked for and everybody is tenant `default`; then listen on a loopback
-    address or behind something that asks."""
+    api_keys: dict[str, Tenant] = Field(default_factory=dict)
+    """Key -> tenant, as JSON; a tenant is 1 to 64 letters, digits, dots, underscores and hyphens. Empty: no key is
+    asked for and everybody is tenant `default`; then listen on a loopback address or behind something that asks."""
 
     # Limits, as GetServerInfo tells them.
     max_message_bytes: int = Field(4 * MIB, ge=MIB)
@@ -78,7 +86,10 @@ class Settings(BaseSettings):
     max_page_pixels: int = Field(100_000_000, ge=1_000_000)
     """Most pixels of one page; a claimed size over it is refused before anything is decoded."""
     max_pending_per_lane: int = Field(10_000, ge=1)
-    """Jobs that may wait in one lane; beyond, callers get QUEUE_FULL."""
+    """Jobs that may wait in one lane; beyond, callers get QUEUE_FULL. One tenant may fill a lane; each other one keeps
+    its share of so many places."""
+    tenant_weights: dict[str, Annotated[float, Field(gt=0)]] = Field(default_factory=dict)
+    """Tenant -> weight, as JSON; others have 1. Inside a lane tenants share workers and engines so."""
     result_ttl_s: int = Field(24 * 3600, ge=60)
     """How long an ended job and its result are kept by default, in seconds."""
     max_result_ttl_s: int = Field(30 * 24 * 3600, ge=60)
@@ -87,10 +98,15 @@ class Settings(BaseSettings):
     """How long a blob is kept after its last use by default, in seconds."""
     max_blob_ttl_s: int = Field(30 * 24 * 3600, ge=60)
     """The longest that a caller may ask for, in seconds."""
+    unit_ttl_s: int = Field(24 * 3600, ge=0)
+    """How long results that jobs share (pages, transcripts, generated turns) are kept after their last use, in seconds.
+    Longer saves work on documents that come again; 0 shares nothing."""
     max_wait_s: int = Field(60, ge=1)
     """Longest WaitJob, in seconds."""
     heartbeat_s: float = Field(15, gt=0)
     """Time between two signs of life on a watch, in seconds."""
+    live_idle_s: float = Field(60, gt=0)
+    """How long a live call may bring no audio before it ends with AUDIO_TIMEOUT, in seconds."""
     queue_timeout_s: int = Field(3600, ge=1)
     """How long a job may wait for a worker unless its caller says otherwise, in seconds."""
     execution_timeout_s: int = Field(6 * 3600, ge=1)
@@ -98,13 +114,25 @@ class Settings(BaseSettings):
     drain_s: float = Field(25, ge=0)
     """How long a process that got SIGTERM may finish what runs, in seconds; then it hands the rest back."""
 
+    # Room that the host keeps for the work it has.
+    min_free_disk_bytes: int = Field(1024 * MIB, ge=0)
+    """Least free space on the disk of the blobs, in bytes: bytes that would leave less, and new jobs then, are refused
+    as HOST_EXHAUSTED. Results of accepted jobs are still written there: leave room for them. 0: no mark."""
+    min_free_memory_bytes: int = Field(128 * MIB, ge=0)
+    """Least available memory of a service's host, or of its container if that has less, in bytes; below, new bytes and
+    jobs are refused. Where workers share the host, give what their next batches take. 0: no mark."""
+    max_redis_memory_share: float = Field(0.9, ge=0, le=1)
+    """Share of Redis' `maxmemory` beyond which new jobs are refused, and bytes if they go there; the rest is for what
+    accepted jobs still write. Without a `maxmemory`, or with 0 here, there is no mark."""
+
     # Jobs on workers.
     lease_s: float = Field(10, gt=0.5)
     """How long a silent worker keeps its jobs, in seconds: also how long a killed worker's job waits to go on."""
     max_lost_workers: int = Field(3, ge=1)
-    """Workers that may die on a job before it is set aside as WORKER_LOST."""
+    """Workers that may die on a unit of a job (a page, a window, an answer) before it is set aside as WORKER_LOST."""
     worker_threads: int = Field(16, ge=1, le=256)
-    """Jobs that one worker holds at a time; they wait in threads while the engine runs batches of their items."""
+    """Jobs of one tenant that one worker holds at a time; they wait in threads while the engine runs batches of their
+    items. A quarter more is kept for tenants that have none there, and another for interactive jobs."""
     max_reasoning_jobs: int = Field(256, ge=1)
     """Reasoning jobs that the orchestrator holds at a time; they wait for their children without a thread."""
     max_batch_items: int = Field(16, ge=1)
@@ -119,13 +147,53 @@ class Settings(BaseSettings):
     max_batch_tokens: float = Field(16_384, gt=0)
     """Prompt and output tokens in one vision-language batch."""
 
+    # Webhooks.
+    webhook_hosts: list[str] = Field(default_factory=list)
+    """Hosts that may be told the end of jobs, as JSON: `["hooks.example.com", "*.example.org:8443",
+    "http://relay.internal:8080"]`. `*.` stands for one or more labels, `*` alone for every host. https and its port 443
+    unless said otherwise; http only where it is said. Empty: webhooks are off."""
+    webhook_private: bool = False
+    """Whether a webhook may be at a private, loopback, link-local or reserved address. Only for receivers of your own
+    network, with `webhook_hosts` that name them: whoever may submit jobs makes the services call there."""
+    webhooks: dict[str, str] = Field(default_factory=dict)
+    """Tenant -> URL, as JSON: told the end of every job of that tenant that a caller submitted without a webhook."""
+    webhook_secrets: dict[str, SecretStr] = Field(default_factory=dict)
+    """Tenant -> secret that signs its messages, as JSON: `whsec_` and base64 of 24 to 64 random bytes. While it is
+    changed: the new one, a blank, the old one; messages then bear both signatures. A tenant without one has no
+    webhooks."""
+    webhook_timeout_s: float = Field(15, gt=0, le=60)
+    """Time for one attempt to deliver a message, in seconds, from the look-up of the name to the answer."""
+    webhook_dead_ttl_s: int = Field(7 * 24 * 3600, ge=60)
+    """How long a message that was given up can be replayed, in seconds."""
+
     # Engines.
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where engines run; `auto` takes a GPU if the engine finds one."""
     engine_threads: int = Field(0, ge=0)
     """CPU threads of one engine; 0: as many as the process may use."""
+    max_model_bytes: int = Field(0, ge=0)
+    """Memory that the loaded models of one worker may take together, in bytes; 0: no bound, and none is ever freed.
+    Before another model is loaded, idle ones are freed, the longest unused first. Weights are counted, on the device
+    where they are; leave room for batches (8 windows of Whisper base take 1 GB)."""
+    speech_compute_type: Literal[
+        "auto",
+        "int8",
+        "int8_float32",
+        "int8_float16",
+        "int8_bfloat16",
+        "int16",
+        "float16",
+        "bfloat16",
+        "float32",
+    ] = "auto"
+    """Number format of speech models. `auto`: int8 on a CPU, float16 on a GPU; with the engine `transformers_speech`,
+    which has float32, bfloat16 and float16 (GPU) only, bfloat16 on a CPU that computes in it, else float32, and float16
+    on a GPU. A format that the device does not have stops the start of the worker."""
     speech_model: str = "whisper-base"
     """Model of transcriptions that name none."""
+    speaker_model: str = "campplus-zh-en"
+    """Model that tells speakers apart, where a transcription asks for that; its weights are pulled by name. Empty: such
+    transcriptions are refused."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
     vision_model: str = "reader-qwen2.5-coder-0.5b"

@@ -33,7 +33,7 @@ _REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY ", "UNKILLABLE")
 
 def _script(name: str) -> str:
     folder = importlib.resources.files("triptych.core") / "lua"
-    prelude = ("_now", "_end", "_requeue")
+    prelude = ("_now", "_queue", "_outbox", "_end", "_requeue", "_derived")
     return "\n".join((folder / f"{part}.lua").read_text() for part in (*prelude, name))
 
 
@@ -113,6 +113,17 @@ class Store:
         self.redis.close()
 
 
+def keys(store: Store, pattern: str) -> Iterator[str]:
+    """Yields all keys that match a pattern; one that comes or goes meanwhile may be missed."""
+    cursor = 0
+    while True:
+        scan: Op[tuple[int, list[bytes]]] = Op(("SCAN", cursor, "MATCH", pattern, "COUNT", 1000), lambda answer: answer)
+        cursor, found = store.run(scan)
+        yield from (key.decode() for key in found)
+        if cursor == 0:
+            return
+
+
 def _raise(answer: Any) -> Any:
     if isinstance(answer, Exception):
         _raise_outage(answer)
@@ -144,7 +155,8 @@ class AsyncStore:
             url,
             socket_timeout=5,
             socket_connect_timeout=2,
-            retry=AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 2),
+            # Somebody waits for the answer: a server that says nothing is asked once.
+            retry=AsyncRetry(ExponentialBackoff(cap=0.2, base=0.02), 2, (RedisConnectionError,)),
         )
 
     async def run(self, op: Op[T]) -> T:

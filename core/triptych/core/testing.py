@@ -9,6 +9,8 @@ import socket
 import subprocess
 import tempfile
 import time
+from contextlib import suppress
+from pathlib import Path
 
 import redis
 
@@ -93,6 +95,14 @@ class ThrowawayRedis:
         self.kill()
         self._folder.cleanup()
 
+    def append_only_file(self) -> bytes:
+        """Gives what is on disk, as one who gets hold of the disk would see it."""
+        found = []
+        for path in Path(self._folder.name).rglob("*.aof"):
+            with suppress(FileNotFoundError):  # one that a rewrite replaced meanwhile
+                found.append(path.read_bytes())
+        return b"".join(found)
+
     def flush(self) -> None:
         """Forgets all data."""
         with redis.Redis(port=self.port) as client:
@@ -158,6 +168,14 @@ class MemoryBlobs:
     def drop_upload(self, tenant: str, upload_id: str) -> None:
         """See `BlobStore.drop_upload`."""
         self._uploads.pop((tenant, upload_id), None)
+
+    def names(self, tenant: str) -> set[str]:
+        """See `BlobStore.names`."""
+        return {name for owner, name in self._data if owner == tenant}
+
+    def uploads(self, tenant: str) -> set[str]:
+        """See `BlobStore.uploads`."""
+        return {upload_id for owner, upload_id in self._uploads if owner == tenant}
 
     def expire(self) -> int:
         """See `BlobStore.expire`: memory ends with the test."""

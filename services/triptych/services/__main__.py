@@ -15,6 +15,7 @@ from triptych.core.errors import TriptychError
 from triptych.core.settings import Settings
 from triptych.core.supervision import tell_ready, watch_parent
 from triptych.core.telemetry import serve_metrics, setup_logging
+from triptych.services.metrics import watch_host
 from triptych.services.server import COMMON, SERVICES, TYPED, Server
 
 log = logging.getLogger("triptych.services")
@@ -42,6 +43,7 @@ async def serve(settings: Settings, services: list[str]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     metrics = serve_metrics(settings.metrics_listen) if settings.metrics_listen else ""
+    watch_host(settings)
     address = await server.start()
     facts: dict[str, object] = {"address": address, "metrics": metrics, "pid": os.getpid()}
     log.info("listening", extra={"event": "listening", "services": server.services, **facts})

@@ -17,7 +17,9 @@ from triptych.core.events import EventHub
 from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
 from triptych.core.submission import Submission
+from triptych.core.watermarks import Watermarks
 from triptych.services.drain import Drain
+from triptych.services.webhook_rules import WebhookRules
 
 T = TypeVar("T")
 log = logging.getLogger("triptych.services")
@@ -60,24 +62,32 @@ class Backend:
     store: AsyncStore
     blobs: BlobStore
     broker: Broker
+    watermarks: Watermarks
     submission: Submission
     hub: EventHub
     catalog: Catalog
+    webhooks: WebhookRules
     drain: Drain
     errands: Errands
 
     @classmethod
     def open(cls, settings: Settings) -> Backend:
-        """Connects nothing yet: a Redis that is away is reported by each call until it is back."""
+        """Connects nothing yet: a Redis that is away is reported by each call until it is back.
+
+        Raises:
+            FieldInvalid: A setting of webhooks is wrong.
+        """
         store, broker, blobs = AsyncStore(settings.redis_url), Broker(settings), open_blobs(settings)
         return cls(
             settings=settings,
             store=store,
             blobs=blobs,
             broker=broker,
+            watermarks=Watermarks(settings, store),
             submission=Submission(settings, store, broker, blobs),
             hub=EventHub(store, settings.redis_url),
             catalog=Catalog.load(settings),
+            webhooks=WebhookRules(settings),
             drain=Drain(),
             errands=Errands(),
         )

@@ -12,6 +12,8 @@ from triptych.core.errors import BlobNotFound, FieldInvalid, RangeOutsideSource
 from triptych.services import fields
 from triptych.services.backend import Backend
 from triptych.services.caller import CALLER
+from triptych.services.deadlines import patience_s
+from triptych.services.purge import purge
 from triptych.services.uploads import Upload
 from triptych.v1 import blob_service_pb2 as pb
 from triptych.v1.blob_service_pb2_grpc import BlobServiceServicer
@@ -25,8 +27,10 @@ class Blobs(BlobServiceServicer):
     """Bytes, private to the caller's tenant."""
 
     def __init__(self, backend: Backend) -> None:
+        self._backend = backend
         self._blobs = backend.blobs
         self._settings = backend.settings
+        self._watermarks = backend.watermarks
 
     async def FindMissingBlobs(self, request: pb.FindMissingBlobsRequest, _context: Any) -> pb.FindMissingBlobsResponse:
         """Says which blobs are not there, and renews the others."""
@@ -43,7 +47,7 @@ class Blobs(BlobServiceServicer):
         first = await anext(messages, None)
         if first is None or first.WhichOneof("payload") != "header":
             raise FieldInvalid("header", "must be the first message")
-        upload = Upload(first.header, CALLER.get().tenant, self._blobs, self._settings)
+        upload = Upload(first.header, CALLER.get().tenant, self._blobs, self._settings, self._watermarks)
         known = await upload.known()
         stored = known or await upload.receive(messages)
         return pb.UploadBlobResponse(blob=_blob(stored), already_existed=known is not None)
@@ -80,6 +84,16 @@ class Blobs(BlobServiceServicer):
         """Deletes a blob; one that is not there is no error."""
         await asyncio.to_thread(self._blobs.delete, CALLER.get().tenant, fields.blob_name(request.name))
         return pb.DeleteBlobResponse()
+
+    async def Purge(self, request: pb.PurgeRequest, context: Any) -> pb.PurgeResponse:
+        """Removes a document, or all of the caller's, with everything that comes of it, and proves it."""
+        target = request.WhichOneof("target")
+        fields.need(target == "document" or request.tenant, "target", "set document, or tenant to true")
+        document = fields.blob_name(request.document, "document") if target == "document" else ""
+        # Half of the time is for stopping jobs. Whoever leaves has asked for it all the same.
+        stop_s = (patience_s(context) or 2 * self._settings.max_wait_s) / 2
+        work = purge(self._backend, CALLER.get().tenant, document, min(stop_s, self._settings.max_wait_s))
+        return await asyncio.shield(self._backend.errands.run(work))
 
     async def _stat(self, name: str) -> BlobInfo:
         return await asyncio.to_thread(self._blobs.stat, CALLER.get().tenant, name)

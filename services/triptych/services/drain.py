@@ -43,14 +43,15 @@ class Drain:
         Raises:
             ServerDraining: The server could not wait any longer.
         """
-        task, ended = asyncio.ensure_future(work), asyncio.ensure_future(self._calls_end.wait())
-        try:
-            await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
-            if task.done():
-                return task.result()
-            raise server_draining()
-        finally:
-            await _drop(task, ended)
+        return await _unless(self._calls_end, work)
+
+    async def step(self, work: Coroutine[Any, Any, T]) -> T:
+        """Awaits work of a stream that cannot be ended anywhere.
+
+        Raises:
+            ServerDraining: The server began to shut down.
+        """
+        return await _unless(self._streams_end, work)
 
     async def stream(self, source: AsyncGenerator[T, None]) -> AsyncIterator[T]:
         """Yields what the source yields.
@@ -75,6 +76,22 @@ class Drain:
                     yield found[0]
             finally:
                 ended.cancel()
+
+
+async def _unless(end: asyncio.Event, work: Coroutine[Any, Any, T]) -> T:
+    """Awaits work until something comes to its end.
+
+    Raises:
+        ServerDraining: It did.
+    """
+    task, ended = asyncio.ensure_future(work), asyncio.ensure_future(end.wait())
+    try:
+        await asyncio.wait((task, ended), return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            return task.result()
+        raise server_draining()
+    finally:
+        await _drop(task, ended)
 
 
 async def _next(source: AsyncGenerator[T, None]) -> list[T]:

@@ -10,7 +10,9 @@ from google.protobuf.message import Message
 
 from triptych.core.errors import FieldInvalid
 
-_JOB = re.compile(r"jobs/([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})\Z")
+_UUID = r"([0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})"
+_JOB = re.compile(rf"jobs/{_UUID}\Z")
+_DELIVERY = re.compile(rf"deliveries/{_UUID}\Z")
 _BLOB = re.compile(r"blobs/sha256-[0-9a-f]{64}\Z")
 _SHA256 = re.compile(r"[0-9a-f]{64}\Z")
 _ID = re.compile(r"[A-Za-z0-9-]{1,64}\Z")
@@ -106,6 +108,18 @@ def job_id(name: str, field: str = "name") -> str:
     match = _JOB.match(name)
     if not match:
         raise FieldInvalid(field, f"{name[:100]!r} is not of the form jobs/<UUID>")
+    return match.group(1)
+
+
+def delivery_id(name: str) -> str:
+    """Gives the id in "deliveries/<id>".
+
+    Raises:
+        FieldInvalid: It is no name of a delivery.
+    """
+    match = _DELIVERY.match(name)
+    if not match:
+        raise FieldInvalid("name", f"{name[:100]!r} is not of the form deliveries/<UUID>")
     return match.group(1)
 
 

@@ -15,9 +15,17 @@ from google.rpc import code_pb2
 from grpc_status import rpc_status
 from prometheus_client import Counter, Histogram
 
-from triptych.core.errors import CapacityError, DeadlineRequired, FieldInvalid, InternalError, TriptychError
+from triptych.core.errors import (
+    CapacityError,
+    DeadlineRequired,
+    FieldInvalid,
+    HostExhausted,
+    InternalError,
+    TriptychError,
+)
 from triptych.services.caller import CALLER, Caller, Keys, trace_id
 from triptych.services.drain import Drain, server_draining
+from triptych.services.metrics import REFUSALS
 
 log = logging.getLogger("triptych.access")
 
@@ -107,11 +115,14 @@ class _Call:
             log.error("unhandled in %s", self._method, exc_info=error, extra={"trace_id": self._trace_id})
             message = "internal error; the server's log has the details under this trace id"
             error = InternalError(message, metadata={"traceId": self._trace_id})
+        if isinstance(error, HostExhausted):
+            REFUSALS.labels(error.metadata.get("resource", "")).inc()
         status = error.to_status()
         self._tell(code_pb2.Code.Name(status.code), error.reason)
         answer = rpc_status.to_status(status)
+        pushback = _pushback(error, self._context.time_remaining())
         await self._context.abort(
-            answer.code, answer.details, (*answer.trailing_metadata, *_pushback(error), ("x-trace-id", self._trace_id))
+            answer.code, answer.details, (*answer.trailing_metadata, *pushback, ("x-trace-id", self._trace_id))
         )
 
     def _tell(self, code: str, reason: str = "") -> None:
@@ -151,13 +162,21 @@ def _text(metadata: Any) -> dict[str, str]:
     return {key: value for key, value in metadata or () if isinstance(value, str)}
 
 
-def _pushback(error: TriptychError) -> tuple[tuple[str, str], ...]:
-    """Steers gRPC's own retries: so many ms from now, or -1 for never."""
-    if error.retryable:
-        return (
-            () if error.retry_after_s is None else (("grpc-retry-pushback-ms", str(int(error.retry_after_s * 1000))),)
-        )
-    return (("grpc-retry-pushback-ms", "-1"),) if isinstance(error, CapacityError) else ()
+def _pushback(error: TriptychError, left_s: float | None) -> tuple[tuple[str, str], ...]:
+    """Steers gRPC's own retries: so many ms from now, or -1 for never.
+
+    Args:
+        error: Is told.
+        left_s: Until the call's deadline. One that could not be repeated before it is told the reason now, not a
+            DEADLINE_EXCEEDED later.
+    """
+    if not error.retryable:
+        return (("grpc-retry-pushback-ms", "-1"),) if isinstance(error, CapacityError) else ()
+    if error.retry_after_s is None:
+        return ()
+    if left_s is not None and error.retry_after_s >= left_s:
+        return (("grpc-retry-pushback-ms", "-1"),)
+    return (("grpc-retry-pushback-ms", str(int(error.retry_after_s * 1000))),)
 
 
 def _lenient(deserialize: Callable[[bytes], Any]) -> Callable[[bytes], Any]:

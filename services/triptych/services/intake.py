@@ -8,10 +8,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from triptych.core import load, lookup
-from triptych.core.errors import FieldInvalid, ModelNotFound, NoWorker
+from triptych.core.errors import FieldInvalid, HostExhausted, ModelNotFound, NoWorker
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
 from triptych.core.records import KINDS, JobRecord
+from triptych.core.sources import inputs
 from triptych.core.submission import Submittal
 from triptych.services.backend import Backend
 from triptych.services.caller import Caller
@@ -31,6 +32,11 @@ class Wanted:
     Attributes:
         path: Field that holds the kind's own specification, for error messages.
         waits: Whether the caller waits for it.
+        call_timeout_s: Until the deadline of its call, if it shall not outlive that; 0: it may.
+        retry_of: Id of the job that is run again; empty if it is a new one.
+        webhook: URL that was told of that job's end; empty: the options or the operator say.
+        passing: Whether it is a step of a call that nobody else shall see: no webhook is told of its end, and its input
+            is kept no longer than it may run.
     """
 
     spec: JobSpec
@@ -38,6 +44,10 @@ class Wanted:
     request_id: str
     path: str
     waits: bool
+    call_timeout_s: float = 0
+    retry_of: str = ""
+    webhook: str = ""
+    passing: bool = False
 
 
 class Intake:
@@ -63,9 +73,10 @@ class Intake:
         """Checks a request and makes it a job, or gives the job that the same request_id made before.
 
         Raises:
-            TriptychError: As `check`, and RequestIdReused, QueueFull.
+            TriptychError: As `check`, and RequestIdReused, QueueFull, HostExhausted.
         """
         await self.check(wanted, caller)
+        await self._need_room(wanted, caller)
         lane = JobPriority.JOB_PRIORITY_INTERACTIVE if wanted.waits else JobPriority.JOB_PRIORITY_NORMAL
         submittal = Submittal(
             tenant=caller.tenant,
@@ -74,23 +85,41 @@ class Intake:
             default_priority=lane,
             request_id=wanted.request_id,
             trace_id=caller.trace_id,
+            call_timeout_s=wanted.call_timeout_s,
+            webhook="" if wanted.passing else self._webhook(wanted, caller),
+            retry_of=wanted.retry_of,
+            keep_inputs=not wanted.passing,
         )
         return await self._backend.submission.submit(submittal)
+
+    def _webhook(self, wanted: Wanted, caller: Caller) -> str:
+        return wanted.webhook or wanted.options.webhook.url or self._backend.webhooks.url_for(caller.tenant)
 
     async def _need_workers(self, wanted: Wanted, caller: Caller, types: list[str]) -> None:
         store = self._backend.store
         for kind in _kinds_needed(str(wanted.spec.WhichOneof("spec")), types):
             if not await store.run(load.live_workers(kind)):
-                # A repeated call joins its job, which has perhaps ended long ago.
-                if wanted.request_id != "" and await store.run(lookup.is_known(caller.tenant, wanted.request_id)):
+                if await self._is_repeated(wanted, caller):
                     return
                 raise NoWorker(f"no live worker serves {kind} jobs; SubmitJob would wait for one")
+
+    async def _need_room(self, wanted: Wanted, caller: Caller) -> None:
+        try:
+            await self._backend.watermarks.admit_job(sum(len(source.content) for _, source in inputs(wanted.spec)))
+        except HostExhausted:
+            if not await self._is_repeated(wanted, caller):
+                raise
+
+    async def _is_repeated(self, wanted: Wanted, caller: Caller) -> bool:
+        """Whether the call joins a job, which needs nothing more and has perhaps ended long ago."""
+        known = lookup.is_known(caller.tenant, wanted.request_id)
+        return wanted.request_id != "" and await self._backend.store.run(known)
 
     def _check(self, wanted: Wanted, caller: Caller) -> list[str]:
         settings = self._backend.settings
         if wanted.request_id:
             caller_id(wanted.request_id, "request_id")
-        self._check_options(wanted.options)
+        self._check_options(wanted.options, caller.tenant)
         known_enums(wanted.options, "options")
         check_spec(wanted.spec, wanted.path, settings)
         check_offered(wanted.spec)
@@ -99,7 +128,7 @@ class Intake:
             self._check_model(kind, name, field)
         return check_inputs(wanted.spec, wanted.path, caller.tenant, self._backend.blobs, settings)
 
-    def _check_options(self, options: JobOptions) -> None:
+    def _check_options(self, options: JobOptions, tenant: str) -> None:
         duration(options, "result_ttl", 60, self._backend.settings.max_result_ttl_s, "options")
         for name in ("queue_timeout", "execution_timeout"):
             duration(options, name, 0.001, _YEAR_S, "options")
@@ -107,6 +136,8 @@ class Intake:
         for key, value in options.labels.items():
             need(bool(_LABEL.match(key)), "options.labels", f"{key[:70]!r} does not match [a-z][a-z0-9_.-]{{0,62}}")
             need(len(value) <= 63, f"options.labels[{key!r}]", "has more than 63 code points")
+        if options.HasField("webhook"):
+            self._backend.webhooks.check(options.webhook.url, tenant, "options.webhook.url")
 
     def _check_model(self, kind: str, name: str, field: str) -> None:
         try:

@@ -34,7 +34,10 @@ class JobList:
         wanted, query = _matcher(request.filter), query_digest(request.filter)
         size = page_size(request.page_size, DEFAULT_PAGE_SIZE)
         place = from_token(request.page_token, query, 2)
-        newest_ms = (place[0] if place else 0) or _newest_ms(request.filter)
+        dead = request.filter.set_aside
+        # Dead letters lie by the time they ended; when they were created says nothing about where.
+        oldest_ms, newest_ms = (0, float("inf")) if dead else _created_ms(request.filter)
+        newest_ms = (place[0] if place else 0) or newest_ms
         offset = place[1] if place else 0
         found: list[JobRecord] = []
         more = True
@@ -45,12 +48,13 @@ class JobList:
                     tenant,
                     offset=offset,
                     limit=limit,
-                    min_create_ms=_up_to_ms(request.filter.min_create_time),
-                    max_create_ms=newest_ms,
+                    index="dead" if dead else "jobs",
+                    min_ms=oldest_ms,
+                    max_ms=newest_ms,
                 )
             )
             if newest_ms == float("inf") and page.records:
-                newest_ms = page.records[0].create_ms + 1
+                newest_ms = (page.records[0].end_ms if dead else page.records[0].create_ms) + 1
             offset += page.looked_at
             found += [record for record in page.records if wanted(record)]
             more = page.looked_at == limit
@@ -65,6 +69,7 @@ def _matcher(wanted: JobFilter) -> Callable[[JobRecord], bool]:
     parent = job_id(wanted.parent_job, "filter.parent_job") if wanted.parent_job else ""
     need(0 not in wanted.states, "filter.states", "holds UNSPECIFIED")
     need(0 not in wanted.kinds, "filter.kinds", "holds UNSPECIFIED")
+    oldest_ms, newest_ms = _created_ms(wanted)
 
     def matches(record: JobRecord) -> bool:
         return (
@@ -72,13 +77,17 @@ def _matcher(wanted: JobFilter) -> Callable[[JobRecord], bool]:
             and (not wanted.kinds or KINDS[record.kind] in wanted.kinds)
             and all(record.labels.get(key) == value for key, value in wanted.labels.items())
             and (not parent or record.parent == parent)
+            and oldest_ms <= record.create_ms < newest_ms
+            and (not wanted.set_aside or bool(record.set_aside))
         )
 
     return matches
 
 
-def _newest_ms(wanted: JobFilter) -> float:
-    return _up_to_ms(wanted.max_create_time) if wanted.HasField("max_create_time") else float("inf")
+def _created_ms(wanted: JobFilter) -> tuple[int, float]:
+    """Created at the first or later, and before the second."""
+    newest_ms = _up_to_ms(wanted.max_create_time) if wanted.HasField("max_create_time") else float("inf")
+    return _up_to_ms(wanted.min_create_time), newest_ms
 
 
 def _up_to_ms(time: Timestamp) -> int:

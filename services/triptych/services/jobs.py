@@ -1,4 +1,4 @@
-"""Jobs of any kind: submitting, watching and cancelling them."""
+"""Jobs of any kind: submitting, watching, cancelling and retrying them."""
 # ruff: noqa: N802 - methods bear the contract's names
 
 from __future__ import annotations
@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
-from triptych.core import jobs, lookup
+from triptych.core import dead_letters, jobs, lookup
 from triptych.core.cancellation import cancel_tree
 from triptych.core.errors import FieldInvalid, JobNotTerminal
 from triptych.core.records import TERMINAL, JobRecord
@@ -87,6 +87,27 @@ class Jobs(JobServiceServicer):
         await cancel_tree(self._backend.store, job_id, CALLER.get().tenant)
         record = await self._get(job_id)
         return pb.CancelJobResponse(job=record.to_job(JobView.JOB_VIEW_BASIC))
+
+    async def RetryJob(self, request: pb.RetryJobRequest, _context: Any) -> pb.RetryJobResponse:
+        """Submits an ended job again; it leaves the dead letters, but stays with what came of it."""
+        record = await self._get(fields.job_id(request.name))
+        if record.parent:
+            # Nobody would use its result: the job that started it has ended, or has gone on without it.
+            raise FieldInvalid("name", f"{request.name} is a part of jobs/{record.parent}; retry that one")
+        if not record.terminal:
+            raise JobNotTerminal(f"{request.name} is not terminal; only a job that has ended can be retried")
+        wanted = Wanted(
+            spec=record.job_spec(),
+            options=record.job_options(),
+            request_id=request.request_id,
+            path=f"spec.{record.kind}",
+            waits=False,
+            retry_of=record.id,
+            webhook=record.webhook,
+        )
+        again = await self._intake.submit(wanted, CALLER.get())
+        await self._backend.store.run(dead_letters.retried(record.id, record.tenant))
+        return pb.RetryJobResponse(job=again.to_job(JobView.JOB_VIEW_BASIC))
 
     async def DeleteJob(self, request: pb.DeleteJobRequest, context: Any) -> pb.DeleteJobResponse:
         """Deletes a job and its inline result; a result blob, which other jobs may share, lives out its time."""

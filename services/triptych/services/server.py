@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import logging
+import os
+import socket
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,17 +16,22 @@ import grpc
 from grpc_health.v1 import health, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from triptych.core.caretaker import Caretaker
 from triptych.core.settings import Settings
+from triptych.core.store import Store
 from triptych.services.backend import Backend
 from triptych.services.blobs import Blobs
 from triptych.services.caller import Keys
-from triptych.services.caretaker import Caretaker
+from triptych.services.deliverer import Deliverer
 from triptych.services.guard import Guard
 from triptych.services.health import Health
 from triptych.services.intake import Intake
 from triptych.services.jobs import Jobs
+from triptych.services.live.service import Live
 from triptych.services.system import System
+from triptych.services.transcripts import Transcripts
 from triptych.services.typed import Ocr, Reasoning, Transcription, TypedCalls, Vision
+from triptych.services.webhooks import Webhooks
 from triptych.v1.blob_service_pb2_grpc import add_BlobServiceServicer_to_server
 from triptych.v1.job_service_pb2_grpc import add_JobServiceServicer_to_server
 from triptych.v1.ocr_service_pb2_grpc import add_OcrServiceServicer_to_server
@@ -32,12 +39,13 @@ from triptych.v1.reasoning_service_pb2_grpc import add_ReasoningServiceServicer_
 from triptych.v1.system_service_pb2_grpc import add_SystemServiceServicer_to_server
 from triptych.v1.transcription_service_pb2_grpc import add_TranscriptionServiceServicer_to_server
 from triptych.v1.vision_service_pb2_grpc import add_VisionServiceServicer_to_server
+from triptych.v1.webhook_service_pb2_grpc import add_WebhookServiceServicer_to_server
 
 log = logging.getLogger("triptych.services")
 
 TYPED = ("transcription", "ocr", "vision", "reasoning")
 # Uploading, resuming and asking what there is belong to every typed service.
-COMMON = ("jobs", "blobs", "system")
+COMMON = ("jobs", "blobs", "system", "webhooks")
 SERVICES = (*TYPED, *COMMON)
 _SECOND = 1000
 _MINUTE = 60 * _SECOND
@@ -64,6 +72,9 @@ class Server:
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*names, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
         self._background: list[asyncio.Task[None]] = []
+        self._store = Store(settings.redis_url)
+        name = f"services@{socket.gethostname()}:{os.getpid()}:{id(self):x}"
+        self._caretaker = Caretaker(settings, self._store, self._backend.broker, self._backend.blobs, name=name)
 
     async def start(self) -> str:
         """Begins to listen, whether Redis answers or not; gives the address.
@@ -85,8 +96,9 @@ class Server:
         await self._grpc.start()
         self._background = [
             asyncio.create_task(self._health.follow_redis(), name="health"),
-            asyncio.create_task(Caretaker(self._backend).run(), name="caretaker"),
+            asyncio.create_task(Deliverer(self._backend).run(), name="deliverer"),
         ]
+        self._caretaker.start()
         return self.address
 
     async def stop(self) -> None:
@@ -99,6 +111,8 @@ class Server:
         # Those that would be cut off hear why, and come back elsewhere.
         asyncio.get_running_loop().call_later(max(0, drain_s - 1), self._backend.drain.end_calls)
         await self._grpc.stop(drain_s)
+        await asyncio.to_thread(self._caretaker.stop)
+        self._store.close()
         for task in self._background:
             task.cancel()
             with suppress(asyncio.CancelledError):
@@ -123,7 +137,8 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.max_connection_idle_ms", 10 * _MINUTE),
         # Connections end now and then, so that callers spread over new replicas.
         ("grpc.max_connection_age_ms", 30 * _MINUTE),
-        ("grpc.max_connection_age_grace_ms", 10 * _MINUTE),
+        # Calls that run stay: live ones can be neither moved nor resumed.
+        ("grpc.max_connection_age_grace_ms", 24 * 60 * _MINUTE),
     ]
 
 
@@ -131,14 +146,16 @@ def _add(names: Iterable[str], backend: Backend, server: grpc.aio.Server) -> lis
     """Adds services; gives their full names."""
     intake = Intake(backend)
     calls = TypedCalls(backend, intake)
+    speech = Transcription(calls, Transcripts(backend), Live(backend, intake))
     adders: dict[str, tuple[str, Callable[[Any, Any], None], object]] = {
-        "transcription": ("Transcription", add_TranscriptionServiceServicer_to_server, Transcription(calls)),
+        "transcription": ("Transcription", add_TranscriptionServiceServicer_to_server, speech),
         "ocr": ("Ocr", add_OcrServiceServicer_to_server, Ocr(calls)),
         "vision": ("Vision", add_VisionServiceServicer_to_server, Vision(calls)),
         "reasoning": ("Reasoning", add_ReasoningServiceServicer_to_server, Reasoning(calls)),
         "jobs": ("Job", add_JobServiceServicer_to_server, Jobs(backend, intake)),
         "blobs": ("Blob", add_BlobServiceServicer_to_server, Blobs(backend)),
         "system": ("System", add_SystemServiceServicer_to_server, System(backend)),
+        "webhooks": ("Webhook", add_WebhookServiceServicer_to_server, Webhooks(backend)),
     }
     for name in names:
         _title, add, servicer = adders[name]

@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from triptych.core.errors import FieldInvalid, InputTooLarge
+from triptych.core.errors import FeatureDisabled, FieldInvalid, InputTooLarge
 from triptych.core.settings import Settings
 from triptych.services.fields import few, in_range, language, need, short
 from triptych.services.schemas import check_schema
@@ -15,7 +15,7 @@ from triptych.v1.common_pb2 import PageRange, TimeRange
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
 from triptych.v1.reasoning_pb2 import ReasoningSpec
-from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionSpec
+from triptych.v1.transcription_pb2 import SpeakerConfig, TranscriptionConfig, TranscriptionSpec
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionSpec
 
 _DOCUMENT_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}\Z")
@@ -31,7 +31,7 @@ def check_spec(spec: JobSpec, path: str, settings: Settings) -> None:
         settings: Limits in force.
 
     Raises:
-        FieldInvalid, InputTooLarge, SchemaInvalid: As their names say.
+        FieldInvalid, InputTooLarge, SchemaInvalid, FeatureDisabled: As their names say.
     """
     which = spec.WhichOneof("spec")
     if which is None:
@@ -40,8 +40,10 @@ def check_spec(spec: JobSpec, path: str, settings: Settings) -> None:
     check(getattr(spec, which), path, settings)
 
 
-def _transcription(spec: TranscriptionSpec, path: str, _settings: Settings) -> None:
+def _transcription(spec: TranscriptionSpec, path: str, settings: Settings) -> None:
     _transcription_config(spec.config, f"{path}.config")
+    if spec.config.HasField("speakers") and not settings.speaker_model:
+        raise FeatureDisabled("speakers are not told apart here: TRIPTYCH_SPEAKER_MODEL is empty")
 
 
 def _transcription_config(config: TranscriptionConfig, path: str) -> None:
@@ -55,6 +57,18 @@ def _transcription_config(config: TranscriptionConfig, path: str) -> None:
         need(bool(word.strip()), f"{path}.hotwords[{i}]", "is empty")
         short(word, 64, f"{path}.hotwords[{i}]")
     _clips(config.clips, f"{path}.clips")
+    in_range(config, "audio_stream", 0, 255, path)
+    in_range(config.guard, "max_compression_ratio", 0, 100, f"{path}.guard")
+    in_range(config.guard, "min_avg_logprob", -100, 0, f"{path}.guard")
+    in_range(config.guard, "max_no_speech_probability", 0, 1, f"{path}.guard")
+    _speakers(config.speakers, f"{path}.speakers")
+
+
+def _speakers(config: SpeakerConfig, path: str) -> None:
+    least, most = config.min_speaker_count, config.max_speaker_count
+    need(0 <= least <= 32, f"{path}.min_speaker_count", f"must be from 0 to 32, not {least}")
+    need(0 <= most <= 32, f"{path}.max_speaker_count", f"must be from 0 to 32, not {most}")
+    need(most == 0 or most >= least, f"{path}.max_speaker_count", "must be 0 or not below min_speaker_count")
 
 
 def _clips(clips: Sequence[TimeRange], path: str) -> None:

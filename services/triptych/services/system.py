@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -13,6 +12,7 @@ from google.protobuf.duration_pb2 import Duration
 from triptych.core import load
 from triptych.core.catalog import ModelEntry
 from triptych.core.records import KINDS, LANE_NAMES, LANES
+from triptych.core.release import version
 from triptych.core.settings import Settings
 from triptych.services.backend import Backend
 from triptych.services.fields import known_enums
@@ -61,14 +61,6 @@ class System(SystemServiceServicer):
         return pb.ListQueuesResponse(queues=page, next_page_token=token)
 
 
-def version() -> str:
-    """Gives the version of the installed package; "0" when it runs from a bare checkout."""
-    try:
-        return importlib.metadata.version("triptych")
-    except importlib.metadata.PackageNotFoundError:
-        return "0"
-
-
 def limits(settings: Settings) -> pb.ServerLimits:
     """Gives the limits in force."""
     return pb.ServerLimits(
@@ -89,7 +81,12 @@ def limits(settings: Settings) -> pb.ServerLimits:
 
 def _model(entry: ModelEntry, is_default: bool, ready: int) -> pb.Model:
     return pb.Model(
-        name=entry.name, kind=entry.kind, revision=entry.revision, is_default=is_default, ready_worker_count=ready
+        name=entry.name,
+        kind=entry.kind,
+        revision=entry.revision,
+        is_default=is_default,
+        language_codes=entry.languages,
+        ready_worker_count=ready,
     )
 
 
@@ -103,6 +100,7 @@ def _queue(lane: load.LaneLoad, workers: int, most: int) -> pb.Queue:
         oldest_pending_age=_duration(lane.oldest_pending_ms),
         max_pending_count=most,
         worker_count=workers,
+        drain_per_second=lane.drain_per_s,
     )
 
 

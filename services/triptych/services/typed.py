@@ -7,12 +7,11 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
 from google.rpc.status_pb2 import Status
 
-from triptych.core import jobs
 from triptych.core.cancellation import cancel_tree
 from triptych.core.errors import CallTimeout, JobNotFound, TriptychError, from_status
 from triptych.core.records import JobRecord
@@ -21,6 +20,8 @@ from triptych.services.caller import CALLER, Caller
 from triptych.services.deadlines import patience_s
 from triptych.services.fields import need
 from triptych.services.intake import Intake, Wanted
+from triptych.services.live.service import Live
+from triptych.services.transcripts import Transcripts
 from triptych.v1 import ocr_service_pb2 as ocr
 from triptych.v1 import reasoning_service_pb2 as reasoning
 from triptych.v1 import transcription_service_pb2 as transcription
@@ -87,7 +88,16 @@ class TypedCalls:
     async def _job(self, request: Any, context: Any, spec: JobSpec, caller: Caller) -> AsyncIterator[JobRecord]:
         """The job of this call; whoever leaves early without an error of the job's own abandons it."""
         need(request.HasField("spec"), "spec", "is required")
-        wanted = Wanted(spec=spec, options=request.options, request_id=request.request_id, path="spec", waits=True)
+        keeps = request.options.disconnect_policy == DisconnectPolicy.DISCONNECT_POLICY_CONTINUE
+        wanted = Wanted(
+            spec=spec,
+            options=request.options,
+            request_id=request.request_id,
+            path="spec",
+            waits=True,
+            # A job that goes with its caller is of no use after the deadline.
+            call_timeout_s=0 if keeps else context.time_remaining() or 0,
+        )
         # A caller who goes away meanwhile must not leave a job behind that nobody knows of: the submission ends.
         submission = self._backend.errands.run(self._intake.submit(wanted, caller))
         job, abandoned = None, True
@@ -106,21 +116,17 @@ class TypedCalls:
             if job:
                 self._waiting[job.id] -= 1
                 self._waiting += Counter()  # forgets zeros
-            keeps = request.options.disconnect_policy == DisconnectPolicy.DISCONNECT_POLICY_CONTINUE
             # At the end of a shutdown calls are cut off; their callers come back elsewhere.
             if abandoned and not keeps and not self._backend.drain.draining:
-                self._backend.errands.run(self._abandon(submission, request.request_id, caller))
+                self._backend.errands.run(self._abandon(submission, caller))
 
-    async def _abandon(self, submission: asyncio.Task[JobRecord], request_id: str, caller: Caller) -> None:
+    async def _abandon(self, submission: asyncio.Task[JobRecord], caller: Caller) -> None:
         job = await submission
         if job.terminal or self._waiting[job.id]:
             return
         log.info("cancelled: its caller is gone", extra={"job_id": job.id, "trace_id": caller.trace_id})
-        if request_id:
-            # Who lost the connection calls again, and never asked for a cancellation.
-            await self._backend.store.run(jobs.forget_request(caller.tenant, request_id))
         try:
-            await cancel_tree(self._backend.store, job.id, caller.tenant)
+            await cancel_tree(self._backend.store, job.id, caller.tenant, abandoned=True)
         except JobNotFound:
             log.debug("it was gone already", extra={"job_id": job.id})
 
@@ -128,8 +134,10 @@ class TypedCalls:
 class Transcription(TranscriptionServiceServicer):
     """Speech to text."""
 
-    def __init__(self, calls: TypedCalls) -> None:
+    def __init__(self, calls: TypedCalls, transcripts: Transcripts, live: Live) -> None:
         self._calls = calls
+        self._transcripts = transcripts
+        self._live = live
 
     async def Transcribe(self, request: transcription.TranscribeRequest, context: Any) -> Any:
         """Runs and waits."""
@@ -142,6 +150,20 @@ class Transcription(TranscriptionServiceServicer):
         """Runs and streams."""
         async for event in self._calls.stream(request, context, JobSpec(transcription=request.spec)):
             yield transcription.StreamTranscribeResponse(event=event)
+
+    async def FormatTranscript(
+        self, request: transcription.FormatTranscriptRequest, _context: Any
+    ) -> transcription.FormatTranscriptResponse:
+        """Writes a transcript as subtitles or as a table."""
+        return await self._transcripts.format(request)
+
+    async def LiveTranscribe(
+        self, request_iterator: AsyncIterator[transcription.LiveTranscribeRequest], context: Any
+    ) -> AsyncIterator[transcription.LiveTranscribeResponse]:
+        """Transcribes while it is spoken."""
+        async with aclosing(self._live.transcribe(request_iterator, context)) as events:
+            async for event in events:
+                yield event
 
 
 class Ocr(OcrServiceServicer):

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from triptych.core.blobs import BlobInfo, BlobStore
 from triptych.core.errors import BlobNotFound, FieldInvalid, InputTooLarge, UploadOffsetMismatch
 from triptych.core.settings import Settings
+from triptych.core.watermarks import Watermarks
 from triptych.services import fields
 from triptych.v1.blob_service_pb2 import UploadBlobRequest, UploadCommit, UploadHeader
 
@@ -20,19 +21,23 @@ class Upload:
         tenant: Whose blob it will be.
         blobs: Where it goes.
         settings: Limits in force.
+        watermarks: Asked before any byte is stored.
 
     Raises:
         FieldInvalid, InputTooLarge: The header is wrong.
     """
 
-    def __init__(self, header: UploadHeader, tenant: str, blobs: BlobStore, settings: Settings) -> None:
+    def __init__(
+        self, header: UploadHeader, tenant: str, blobs: BlobStore, settings: Settings, watermarks: Watermarks
+    ) -> None:
         self._id = fields.caller_id(header.upload_id, "header.upload_id")
         self._name = f"blobs/sha256-{fields.sha256(header.sha256, 'header.sha256')}" if header.sha256 else ""
         self._offset = header.offset_bytes
         self._ttl_s = fields.duration(header, "ttl", 60, settings.max_blob_ttl_s, "header")
         self._most = settings.max_blob_bytes
         self._most_chunk = settings.max_chunk_bytes
-        self._tenant, self._blobs = tenant, blobs
+        self._tenant, self._blobs, self._watermarks = tenant, blobs, watermarks
+        self._expected_bytes = max(0, header.size_bytes - header.offset_bytes)
         fields.need(header.offset_bytes >= 0, "header.offset_bytes", "must not be negative")
         if header.HasField("size_bytes"):
             fields.need(header.size_bytes >= 0, "header.size_bytes", "must not be negative")
@@ -53,6 +58,7 @@ class Upload:
         Raises:
             UploadOffsetMismatch, UploadNotFound: The upload stands elsewhere than the header says.
             FieldInvalid, InputTooLarge, DigestMismatch: A message is wrong. Only the last one drops the upload.
+            HostExhausted: There is no room for what the header announces, or for a chunk; what came before is kept.
         """
         await self._begin()
         async for message in messages:
@@ -67,6 +73,7 @@ class Upload:
         )
 
     async def _begin(self) -> None:
+        await self._watermarks.admit_bytes(self._expected_bytes)
         if self._offset == 0:
             # Also makes an upload of no bytes at all.
             await asyncio.to_thread(self._blobs.append, self._tenant, self._id, 0, b"")
@@ -85,6 +92,7 @@ class Upload:
             f"has {len(chunk)} bytes; 1 to {self._most_chunk} are allowed",
         )
         self._check_size(self._offset + len(chunk))
+        await self._watermarks.admit_bytes(len(chunk))
         self._offset = await asyncio.to_thread(self._blobs.append, self._tenant, self._id, self._offset, chunk)
 
     async def _commit(self, commit: UploadCommit) -> BlobInfo:

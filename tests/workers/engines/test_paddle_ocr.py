@@ -1,5 +1,7 @@
 """The OCR engine on its real weights."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 from workers.documents import OneStation, ocr_engine, picture
@@ -140,6 +142,40 @@ def test_a_stopped_page_is_skipped_and_costs_no_recognition(engine):
     assert [type(result).__name__ for result in results] == ["JobCancelled", "JobCancelled", "OcrPage"]
     assert isinstance(results[0], JobCancelled)
     assert results[2].text == "READ"
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("step", ["_detector", "_recognizer"])
+def test_a_page_is_left_amid_a_step_and_the_next_one_is_read(engine, monkeypatch, step):
+    session, runs = getattr(engine, step).paddlex_predictor.runner.session, []
+    run = session._session.run
+
+    def wait_to_be_left(names, feeds, options):
+        runs.append(options)
+        while not options.terminate:
+            pass
+        return run(names, feeds, options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(session, "_session", SimpleNamespace(run=wait_to_be_left))
+        [gone] = engine.run_batch([drawn("GONE", stopped=lambda: bool(runs))])
+    assert isinstance(gone, JobCancelled)
+    assert len(runs) == 1
+    [read] = engine.run_batch([drawn("READ")])
+    assert read.text == "READ"
+
+
+@pytest.mark.weights
+def test_all_pages_are_asked_at_every_step_whichever_is_read(engine, monkeypatch):
+    asked, steps = [], []
+    detect, recognize = engine._detect, engine._recognizer.predict
+    monkeypatch.setattr(engine, "_detect", lambda *page: steps.append("detect") or detect(*page))
+    monkeypatch.setattr(
+        engine._recognizer, "predict", lambda *lines, **how: steps.append("recognize") or recognize(*lines, **how)
+    )
+    waiting = drawn("WAITS", stopped=lambda: asked.append(len(steps)) or False)
+    assert [page.text for page in engine.run_batch([drawn("READ"), waiting])] == ["READ", "WAITS"]
+    assert set(asked) >= set(range(len(steps)))
 
 
 @pytest.mark.weights

@@ -12,8 +12,10 @@ from triptych.core.errors import FieldInvalid, InputTooLarge, InvalidInput, JobC
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import OcrPage, TextLine
 from triptych.v1.vision_pb2 import FinishReason
+from triptych.workers.engines import row_exact
 from triptych.workers.engines.base import Engine
 from triptych.workers.engines.generation import Prompt
+from triptych.workers.engines.heeding import Unwanted, left_when
 from triptych.workers.engines.reader import ReaderEngine
 
 BLANK = np.full((60, 80, 3), 255, np.uint8)
@@ -91,6 +93,24 @@ def test_all_images_of_a_batch_are_read_at_once_and_each_only_once(folder):
     assert ocr.read == [[10, 20], []]
 
 
+def test_what_was_read_is_forgotten_when_a_document_is_purged_also_amid_a_batch(folder):
+    ocr = Scripted({10: page("total due"), 20: page("a photo")})
+    engine = reader(folder, ocr)
+    first = alone(engine, prompt(image(10), "?"))
+    read = ocr.run_batch
+
+    def purged_meanwhile(items):
+        engine.forget()
+        return read(items)
+
+    ocr.run_batch = purged_meanwhile
+    assert alone(engine, prompt(image(10), image(20), "?")).text
+    ocr.run_batch = read
+    assert not engine._texts
+    assert alone(engine, prompt(image(10), "?")) == first
+    assert ocr.read == [[10], [20], [10]]
+
+
 def test_an_image_that_cannot_be_read_fails_its_prompt_alone(folder):
     broken = InvalidInput("page is broken")
     engine = reader(folder, Scripted({10: broken, 20: page("a photo")}))
@@ -151,6 +171,30 @@ def test_a_cancelled_prompt_ends_and_its_neighbours_go_on(folder):
     assert len(told) == 1
     assert good == alone(engine, prompt("a photo"))
     assert isinstance(alone(engine, items[0]), JobCancelled)
+
+
+def test_a_prompt_cancelled_while_it_is_read_is_left_and_its_neighbours_are_read(folder):
+    engine = reader(folder)
+    expected = alone(engine, prompt("a photo"))
+    layers, begun = engine._language_model.model.layers, []
+    hook = layers[0].register_forward_pre_hook(lambda *_: begun.append(1))
+    left = layers[-1].register_forward_hook(lambda *_: begun.append("ended") if len(begun) == 1 else None)
+    try:
+        cancelled, good = engine.run_batch([prompt("a dog", stopped=lambda: bool(begun)), prompt("a photo")])
+    finally:
+        hook.remove()
+        left.remove()
+    assert isinstance(cancelled, JobCancelled)
+    assert "ended" not in begun
+    assert good == expected
+
+
+def test_attention_heeds_between_heads_of_a_long_prompt():
+    asked = []
+    query, key = torch.ones(1, 4, 3, 8), torch.ones(1, 2, 3, 8)
+    with pytest.raises(Unwanted), left_when(lambda: asked.append(1) or len(asked) > 2):
+        row_exact._attention(torch.nn.Identity(), query, key, key, None)
+    assert len(asked) == 3
 
 
 def test_an_image_wanted_by_two_is_read_though_one_of_them_gives_up(folder):

@@ -98,6 +98,20 @@ def test_a_cancelled_row_ends_at_the_next_token_and_its_neighbour_goes_on(engine
     assert other == alone(engine, prompt("a photo"))
 
 
+def test_a_batch_that_nobody_wants_is_left_within_a_token(engine):
+    passes = []
+    hook = engine._network.register_forward_pre_hook(lambda *_: passes.append("begun"))
+    end = engine._network.register_forward_hook(lambda *_: passes.append("ended"))
+    gone = [prompt(text, max_output_tokens=200, stopped=lambda: passes.count("begun") >= 4) for text in ("a dog", "?")]
+    try:
+        results = engine.run_batch(gone)
+    finally:
+        hook.remove()
+        end.remove()
+    assert [type(result) for result in results] == [JobCancelled, JobCancelled]
+    assert passes == ["begun", "ended"] * 3 + ["begun"]
+
+
 def test_a_prompt_cancelled_before_it_begins_costs_nothing(engine, monkeypatch):
     monkeypatch.setattr(engine._network, "generate", None)
     assert isinstance(alone(engine, prompt("a dog", stopped=lambda: True)), JobCancelled)

@@ -13,6 +13,7 @@ from triptych.core.errors import (
     MediaTypeMismatch,
     MediaTypeUnsupported,
     RangeOutsideSource,
+    WorkerLost,
     from_status,
 )
 from triptych.v1.common_pb2 import PageRange
@@ -215,3 +216,23 @@ def test_a_page_tree_that_loops_gives_its_one_page(stations, data_dir):
     result = ocr.run(attempt, spec, stations)
     assert result.pages[0].text == "HELLO 12345"
     assert [page.HasField("error") for page in result.pages] == [False, True]
+
+
+def test_a_page_on_which_workers_died_is_read_last_and_alone_and_one_that_killed_too_many_is_set_aside(stations):
+    document = tiff(*(picture(f"PAGE NUMBER {n}") for n in (1, 2, 3, 4)))
+    attempt, spec, backstage = ocr_attempt(document, number=4)
+    backstage.deaths = {"page:1": 1, "page:2": 3}
+    result = ocr.run(attempt, spec, stations)
+    assert backstage.pages_told()[-2:] == [1, 2]
+    assert [page.text for page in result.pages] == ["PAGE NUMBER 1", "", "PAGE NUMBER 3", "PAGE NUMBER 4"]
+    assert isinstance(from_status(result.pages[1].error), WorkerLost)
+    assert (backstage.set_aside, backstage.begun) == (["page:2"], [])
+    stations.station.stop()
+    assert stations.batch_sizes[-1] == 1
+
+
+def test_a_document_that_kills_its_workers_when_it_is_opened_fails_its_job(stations):
+    attempt, spec, backstage = ocr_attempt(scan(picture("PAGE")), number=4)
+    backstage.deaths = {"document": 3}
+    with pytest.raises(WorkerLost, match="document"):
+        ocr.run(attempt, spec, stations)

@@ -1,13 +1,14 @@
 """Transcription jobs from recording to result, on the real engine and the real batcher."""
 
+import itertools
 import re
 
+import numpy as np
 import pytest
 from workers.documents import OneStation, encoded, picture
-from workers.recordings import ENGLISH, GERMAN, noise, samples, silence, speech_attempt, speech_engine, wav
+from workers.recordings import ENGLISH, GERMAN, beside, noise, samples, silence, speech_attempt, speech_engine, wav
 
 from triptych.core.errors import (
-    FieldInvalid,
     InputTooLarge,
     JobCancelled,
     LanguageUnsupported,
@@ -15,9 +16,19 @@ from triptych.core.errors import (
     MediaTypeMismatch,
     MediaTypeUnsupported,
     RangeOutsideSource,
+    WorkerLost,
 )
-from triptych.v1.common_pb2 import TimeRange
-from triptych.v1.transcription_pb2 import TRANSCRIPTION_TASK_TRANSLATE, VAD_MODE_OFF
+from triptych.v1.common_pb2 import ModelRef, TimeRange
+from triptych.v1.transcription_pb2 import (
+    CHANNEL_MODE_MIX,
+    CHANNEL_MODE_SEPARATE,
+    TRANSCRIPTION_TASK_TRANSLATE,
+    VAD_MODE_OFF,
+    VAD_MODE_ON,
+    WINDOW_MODE_FULL,
+    WINDOW_MODE_SHORT,
+    TranscriptionGuard,
+)
 from triptych.workers.kinds import transcription
 
 pytestmark = pytest.mark.weights
@@ -39,15 +50,15 @@ def words(text):
     return re.sub(r"[^\w\s]", "", text.lower())
 
 
-def check(result):
-    """Holds for every transcript."""
+def check(result, *, overlapping=False):
+    """Holds for every transcript; only those of several channels overlap."""
     assert [segment.index for segment in result.segments] == list(range(len(result.segments)))
     assert [result.text[segment.text_start : segment.text_end] for segment in result.segments] == [
         segment.text for segment in result.segments
     ]
     assert all(segment.text == segment.text.strip() != "" for segment in result.segments)
     times = [time for segment in result.segments for time in (segment.start_ms, segment.end_ms)]
-    assert times == sorted(times)
+    assert overlapping or times == sorted(times)
     assert all(0 <= time <= result.audio_duration_ms for time in times)
     for segment in result.segments:
         times = [time for word in segment.words for time in (word.start_ms, word.end_ms)]
@@ -68,7 +79,8 @@ def test_a_recording_of_several_windows_is_joined_in_time_order(stations):
     assert 38_000 < result.speech_duration_ms < 46_000
     assert not result.segments[0].words
     # The second speech stands where it was spoken: behind 2 s of silence, 11 s of speech, 4 s of silence.
-    starts = [segment.start_ms for segment in result.segments if words(segment.text).startswith("and so my")]
+    # On some processors the first "and" is heard at the end of the sentence before.
+    starts = [segment.start_ms for segment in result.segments if re.match("(and )?so my", words(segment.text))]
     assert starts[:2] == [pytest.approx(2300, abs=700), pytest.approx(17_300, abs=700)]
     assert not any(segment.start_ms < 13_000 and segment.end_ms > 17_000 for segment in result.segments)
     # Watchers were told the same, as it came.
@@ -77,7 +89,14 @@ def test_a_recording_of_several_windows_is_joined_in_time_order(stations):
     assert progress[0].stage == "decode"
     counts = [one.completed_unit_count for one in progress if one.stage == "transcribe"]
     assert counts == sorted(counts)
-    assert (counts[0], counts[-1]) == (0, result.speech_duration_ms)
+    assert (counts[0], counts[-1]) == (0, result.audio_duration_ms)
+    assert {one.total_unit_count for one in progress[1:]} == {result.audio_duration_ms}
+    assert (progress[-1].percent, result.channel_count) == (100, 1)
+    # What was heard lies in the speech that was found.
+    assert all(a.end_ms <= b.start_ms for a, b in itertools.pairwise(result.speech))
+    assert sum(one.end_ms - one.start_ms for one in result.speech) == pytest.approx(result.speech_duration_ms, abs=20)
+    assert {segment.language_code for segment in result.segments} == {"en"}
+    assert not any(segment.HasField("channel") for segment in result.segments)
 
 
 def test_words_are_timed_on_the_clock_of_the_recording(stations):
@@ -104,22 +123,53 @@ def test_clips_are_transcribed_alone_at_their_times(stations):
     assert result.audio_duration_ms == 17_256
 
 
-@pytest.mark.parametrize(
-    ("clips", "error"),
-    [
-        ([(0, 11_001)], RangeOutsideSource),
-        ([(11_000, 0)], RangeOutsideSource),
-        ([(-1, 100)], RangeOutsideSource),
-        ([(2000, 1000)], FieldInvalid),
-        ([(0, 2000), (1999, 3000)], FieldInvalid),
-        ([(0, 0), (5000, 0)], FieldInvalid),
-    ],
-)
-def test_clips_that_are_none_are_refused(stations, clips, error):
-    ranges = [TimeRange(start_ms=start, end_ms=end) for start, end in clips]
-    attempt, spec, _ = speech_attempt(ENGLISH, clips=ranges)
-    with pytest.raises(error):
-        transcription.run(attempt, spec, stations)
+def test_a_clip_or_stream_that_is_not_there_is_refused(stations):
+    for config in ({"clips": [TimeRange(start_ms=11_000)]}, {"audio_stream": 1}):
+        attempt, spec, backstage = speech_attempt(ENGLISH, **config)
+        with pytest.raises(RangeOutsideSource):
+            transcription.run(attempt, spec, stations)
+        assert backstage.begun == []
+
+
+def test_each_channel_has_its_own_transcript_and_language_merged_by_time(stations):
+    caller = np.concatenate([samples(ENGLISH), silence(8), samples(ENGLISH)])
+    agent = np.concatenate([silence(12), samples(GERMAN)])
+    data = wav(beside(caller, silence(1), agent))
+    attempt, spec, backstage = speech_attempt(data, channel_mode=CHANNEL_MODE_SEPARATE, enable_word_timestamps=True)
+    result = transcription.run(attempt, spec, stations)
+    check(result, overlapping=True)
+    assert (result.channel_count, result.audio_duration_ms) == (3, 30_000)
+    heard = {
+        channel: " ".join(segment.text for segment in result.segments if segment.channel == channel)
+        for channel in (0, 1, 2)
+    }
+    assert words(heard[0]) == f"{KENNEDY} {KENNEDY}"
+    assert heard[1] == ""
+    assert "portal" in heard[2].lower()
+    assert all(segment.HasField("channel") for segment in result.segments)
+    assert {(segment.channel, segment.language_code) for segment in result.segments} == {(0, "en"), (2, "de")}
+    assert result.language_code == "en"
+    assert 0.5 < result.language_confidence <= 1
+    starts = [segment.start_ms for segment in result.segments]
+    assert starts == sorted(starts)
+    assert next(segment.channel for segment in result.segments if segment.channel) == 2
+    assert result.segments[0].channel == result.segments[-1].channel == 0
+    # Watchers were told in that order, too.
+    assert segments_told(backstage) == list(result.segments)
+
+
+def test_a_channel_that_is_there_twice_is_heard_once(stations):
+    kennedy = samples(ENGLISH)
+    attempt, spec, backstage = speech_attempt(wav(beside(kennedy, kennedy)), channel_mode=CHANNEL_MODE_SEPARATE)
+    result = transcription.run(attempt, spec, stations)
+    check(result, overlapping=True)
+    for channel in (0, 1):
+        own = [segment.text for segment in result.segments if segment.channel == channel]
+        assert words(" ".join(own)) == KENNEDY
+    assert result.speech_duration_ms <= result.audio_duration_ms
+    assert len(backstage.saved) == 2
+    stations.station.stop()
+    assert stations.batch_sizes == [1]
 
 
 @pytest.mark.parametrize("config", [{}, {"vad_mode": VAD_MODE_OFF}, {"language_code": "en"}])
@@ -210,3 +260,62 @@ def test_a_second_attempt_takes_over_the_windows_that_are_done(stations):
     stations.station.stop()
     assert sum(stations.batch_sizes) == 3, "two windows, and of the second attempt only the missing one"
     assert segments_told(second) == list(result.segments)
+
+
+def test_windows_are_in_hand_until_they_are_kept_and_a_suspect_is_decoded_alone(stations):
+    recording = wav(*[samples(ENGLISH)] * 5)
+    attempt, spec, first = speech_attempt(recording)
+    whole = transcription.run(attempt, spec, stations)
+    assert first.begun == []
+    windows = sorted(first.saved, key=lambda name: int(name.removeprefix("window:").split("-")[0]))
+    again, spec, second = speech_attempt(recording, number=2, parts={windows[0]: first.saved[windows[0]]})
+    second.deaths = {windows[1]: 1}
+    result = transcription.run(again, spec, stations)
+    # In a batch of another size Whisper's sums round otherwise, and a word may come out otherwise.
+    texts = [[segment.text[:20] for segment in one.segments[:2]] for one in (whole, result)]
+    assert texts[0] == texts[1]
+    assert sorted(second.saved) == sorted(windows)
+    third, spec, backstage = speech_attempt(recording, number=4, parts={windows[0]: first.saved[windows[0]]})
+    backstage.deaths = {windows[1]: 3}
+    with pytest.raises(WorkerLost, match=windows[1]):
+        transcription.run(third, spec, stations)
+
+
+def test_a_recording_that_comes_again_is_not_even_opened(stations, monkeypatch):
+    monkeypatch.setattr(stations.station.engine, "model", ModelRef(model="whisper-base", revision="1"))
+    attempt, spec, first = speech_attempt(ENGLISH, language_code="en")
+    result = transcription.run(attempt, spec, stations)
+    assert not attempt.cached
+    defaults = {
+        "beam_size": 5, "vad_mode": VAD_MODE_ON, "audio_stream": 0, "channel_mode": CHANNEL_MODE_MIX,
+        "window_mode": WINDOW_MODE_FULL,
+        "guard": TranscriptionGuard(
+            max_compression_ratio=2.4, min_avg_logprob=-1, max_no_speech_probability=0.6
+        ),
+    }  # fmt: skip
+    again, spec, second = speech_attempt(b"never read", language_code="en", **defaults)
+    second.units = first.units
+    spec.input.display_name = "again.opus"
+    assert transcription.run(again, spec, stations) == result
+    assert again.cached
+    assert segments_told(second) == list(result.segments) != []
+    last = [event.progress for event in second.events if event.HasField("progress")][-1]
+    assert (last.stage, last.percent) == ("transcribe", 100)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"language_code": "de"}, {"enable_word_timestamps": True}, {"initial_prompt": "x"},
+        {"channel_mode": CHANNEL_MODE_SEPARATE}, {"window_mode": WINDOW_MODE_SHORT},
+        {"guard": TranscriptionGuard(min_avg_logprob=-2)},
+    ],
+)  # fmt: skip
+def test_other_options_are_heard_anew(stations, monkeypatch, config):
+    monkeypatch.setattr(stations.station.engine, "model", ModelRef(model="whisper-base", revision="1"))
+    attempt, spec, first = speech_attempt(wav(silence(1)))
+    transcription.run(attempt, spec, stations)
+    again, spec, second = speech_attempt(wav(silence(1)), **config)
+    second.units = first.units
+    transcription.run(again, spec, stations)
+    assert not again.cached

@@ -29,7 +29,7 @@ from triptych.v1.vision_pb2 import (
 )
 from triptych.workers.attempt import Attempt
 from triptych.workers.kinds import vision
-from triptych.workers.testing import MemoryBackstage
+from triptych.workers.testing import MemoryBackstage, MemoryUnits
 
 LIMITS = {"max_page_count": 10, "max_page_pixels": 4_000_000}
 
@@ -237,3 +237,64 @@ def test_a_batch_that_is_run_again_is_not_told_twice():
         attempt, spec, backstage = begin([user("count")])
         assert vision.run(attempt, spec, stations, **LIMITS).text == "one two"
     assert "".join(event.text_delta.text for event in backstage.events) == "one two"
+
+
+@pytest.fixture
+def pinned(stations):
+    """Stations whose model has weights that are known, so that results may be shared."""
+    stations.station.engine.model = ModelRef(model="tiny", revision="1")
+    return stations
+
+
+def ask(stations, units, messages=None, files=None, **config):
+    """Runs a job that shares these units; gives its result, whether it was cached, and what was told."""
+    attempt, spec, backstage = begin(messages or [user("a photo of a cat")], files, **config)
+    backstage.units = units
+    result = vision.run(attempt, spec, stations, **LIMITS)
+    told = "".join(event.text_delta.text for event in backstage.events if event.HasField("text_delta"))
+    return result, attempt.cached, told
+
+
+def test_the_very_same_request_is_generated_once(pinned):
+    units = MemoryUnits()
+    first, computed, _ = ask(pinned, units, top_p=0.5)
+    again, cached, told = ask(pinned, units, temperature=0, seed=3)
+    assert (computed, cached) == (False, True)
+    assert again == first
+    assert told == first.text != ""
+    assert len(pinned.station.engine.prompts) == 1
+
+
+@pytest.mark.parametrize(
+    "other",
+    [{"max_output_tokens": 3}, {"stop_sequences": ["x"]}, {"messages": [user("a photo of a dog")]}],
+)
+def test_another_request_is_generated_anew(pinned, other):
+    units = MemoryUnits()
+    ask(pinned, units)
+    assert not ask(pinned, units, **other)[1]
+
+
+def test_an_image_counts_by_its_bytes_page_and_part_and_not_by_its_name(pinned):
+    units = MemoryUnits()
+    files = dict.fromkeys(("cat", "dog"), encoded(picture("A", size=(60, 60))))
+
+    def cached(image, **names):
+        for name, value in names.items():
+            setattr(image.input, name, value)
+        return ask(pinned, units, [user(image, "?")], files, max_output_tokens=1)[1]
+
+    assert not cached(blob("cat"))
+    assert cached(blob("cat", page_number=1), display_name="cat.png", media_type="image/png")
+    assert not cached(blob("dog"))
+    assert not cached(blob("cat", crop_box=[0, 0, 0.5, 0.5]))
+
+
+def test_what_is_drawn_by_lot_is_shared_only_with_a_seed(pinned):
+    units = MemoryUnits()
+    for _ in range(2):
+        assert not ask(pinned, units, temperature=1)[1]
+    assert units.kept == {}
+    assert not ask(pinned, units, temperature=1, seed=7)[1]
+    assert ask(pinned, units, temperature=1, seed=7, top_p=1)[1]
+    assert not ask(pinned, units, temperature=1, seed=8)[1]

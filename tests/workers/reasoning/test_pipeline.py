@@ -78,6 +78,9 @@ class ScriptedChildren:
         result = JobResult(ocr=given) if isinstance(given, OcrResult) else JobResult(transcription=given)
         return ChildOutcome(job=job, result=result, elapsed_s=0.5, model=given.model)
 
+    async def compute(self, unit, work):
+        return await asyncio.to_thread(work)
+
     async def media_type(self, source: InputSource) -> str:
         return sniff(source.content)
 

@@ -115,9 +115,11 @@ class BatchRun(Generic[ItemT, ResultT]):
         results = self._call(part)
         ended = time.monotonic()
         if not isinstance(results, Exception):
-            self._history.learn_runtime(part[0].key, _cost(part), ended - began, ended)
+            errors_before = self._errors
             for entry, result in zip(part, results, strict=True):
                 survive(self._deliver, entry, result, began, ended, len(part))
+            if self._errors == errors_before:  # what fails or is stopped takes less than it would have
+                self._history.learn_runtime(part[0].key, _cost(part), ended - began, ended)
             return False
         out_of_memory = isinstance(results, MemoryError)
         self._out_of_memory |= out_of_memory
@@ -155,6 +157,9 @@ class BatchRun(Generic[ItemT, ResultT]):
         ended: float,
         batch_size: int,
     ) -> None:
+        if entry.future.done():  # its engine heard that it was stopped
+            self._errors += 1
+            return
         if isinstance(result, BaseException):
             self._errors += 1
             entry.future.set_exception(_as_value(result))

@@ -77,7 +77,15 @@ class Batcher(Generic[ItemT, ResultT]):
             self._thread.join()
 
     def submit(
-        self, item: ItemT, *, cost: float = 1.0, key: Hashable = None, lane: int = 1, deadline: float | None = None
+        self,
+        item: ItemT,
+        *,
+        cost: float = 1.0,
+        key: Hashable = None,
+        lane: int = 1,
+        deadline: float | None = None,
+        tenant: str = "",
+        weight: float = 1.0,
     ) -> Future[Done[ResultT]]:
         """Queues one item. Thread-safe.
 
@@ -87,19 +95,23 @@ class Batcher(Generic[ItemT, ResultT]):
             key: Only items with equal keys share a batch.
             lane: 0 interactive, 1 normal, 2 batch.
             deadline: On the clock of `time.monotonic`. An item that cannot meet it is cancelled before it runs.
+            tenant: Whoever shares the engine with the others of the lane; batches are of all tenants.
+            weight: The tenant's share of cost, compared with those of the others.
 
         Returns:
             A future that always ends. `cancel` takes the item out of the queue as long as it has not begun to run.
 
         Raises:
             RuntimeError: The batcher is stopped.
-            ValueError: The cost is negative or not finite, or the deadline is no number.
+            ValueError: The cost is not finite or below 0, the deadline no number, or the weight not finite and above 0.
             TypeError: The key cannot be hashed.
         """
         with self._changed:
             self._refuse_if_stopped()
             now = time.monotonic()
-            entry = self._queue.add(item, cost=cost, key=key, lane=lane, deadline=deadline, now=now)
+            entry = self._queue.add(
+                item, cost=cost, key=key, lane=lane, deadline=deadline, tenant=tenant, weight=weight, now=now
+            )
             self._changed.notify()
         # The number, not the entry: a future must not keep its own item, perhaps a large image, alive.
         entry.future.add_done_callback(partial(self._forget, entry.number))

@@ -10,7 +10,14 @@ ATTEMPTS = Counter("triptych_attempts", "Attempts that ended, by how", ["kind", 
 QUEUE_SECONDS = Histogram(
     "triptych_queue_seconds", "From acceptance to claim", ["kind"], buckets=(0.01, 0.05, 0.2, 1, 5, 20, 60, 300, 3600)
 )
+UNITS = Counter(
+    "triptych_units", "Units found, joined while another job computed them, or computed", ["kind", "outcome"]
+)
 RUNNING = Gauge("triptych_running_jobs", "Jobs that this worker holds", ["kind"])
+CANCEL_SECONDS = Histogram(
+    "triptych_cancel_seconds", "From the request for cancellation until nothing of the job runs any more", ["kind"],
+    buckets=(0.05, 0.1, 0.25, 0.5, 0.75, 1, 1.5, 2, 5, 10, 30),
+)  # fmt: skip
 BATCH_SIZE = Histogram(
     "triptych_batch_size", "Items in a batch that ran", ["model"], buckets=(1, 2, 4, 8, 16, 32, 64, 128)
 )
@@ -20,6 +27,9 @@ BATCH_SECONDS = Histogram(
 BATCH_COST = Counter("triptych_batch_cost", "Cost of what ran, in the engine's unit", ["model"])
 ITEM_ERRORS = Counter("triptych_item_errors", "Items that failed", ["model"])
 OUT_OF_MEMORY = Counter("triptych_out_of_memory", "Batches that did not fit the device and were split", ["model"])
+MODEL_BYTES = Gauge("triptych_model_bytes", "Memory that the weights of a loaded model take", ["model"])
+MODEL_LOADS = Counter("triptych_model_loads", "Times a model was loaded", ["model"])
+MODEL_UNLOADS = Counter("triptych_model_unloads", "Times a model was freed to make room for another", ["model"])
 
 
 def count_batch(report: BatchReport) -> None:

@@ -17,7 +17,7 @@ from triptych.core import telemetry
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import TASK, Broker
 from triptych.core.cancellation import cancel_tree
-from triptych.core.errors import BackendUnavailable, ExecutionTimeout, QueueFull, from_status
+from triptych.core.errors import BackendUnavailable, CallTimeout, HostExhausted, QueueFull, from_status
 from triptych.core.events import EventHub
 from triptych.core.media import HEAD_BYTES, checked_type
 from triptych.core.records import LANES
@@ -27,11 +27,13 @@ from triptych.core.submission import Submission, Submittal
 from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import JobEvent, JobOptions, JobResult, JobSpec, JobState
 from triptych.workers import metrics
-from triptych.workers.attempt import Attempt, HandedBack, LeaseLost
+from triptych.workers.attempt import Attempt
+from triptych.workers.claims import Claims
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
 from triptych.workers.reasoning.children import ChildOutcome
 from triptych.workers.reasoning.pipeline import answer
+from triptych.workers.stoppable import HandedBack, LeaseLost
 
 log = logging.getLogger("triptych.orchestra")
 T = TypeVar("T")
@@ -65,19 +67,18 @@ class Orchestra:
         for _ in range(self._settings.max_reasoning_jobs):
             self._slots.acquire()
 
-    def register(self, app: Celery, execution: Execution, leases: Leases) -> None:
+    def register(self, app: Celery, execution: Execution, leases: Leases, claims: Claims) -> None:
         """Adds the task that claims a job and puts it on the loop.
 
         The message is acknowledged as soon as that is done: from then on the lease keeps the job, not the broker.
         """
 
         @app.task(name=TASK, shared=False)  # type: ignore[untyped-decorator]
-        def run_job(job_id: str) -> None:
+        def run_next() -> None:
             self._slots.acquire()
             conducted = None
             try:
-                attempt = execution.claim(job_id)
-                if attempt is not None:
+                if attempt := claims.next():
                     conducted = self.conduct(attempt, execution, leases)
                     conducted.add_done_callback(self._free_slot)
             finally:
@@ -114,11 +115,7 @@ class Orchestra:
             await asyncio.to_thread(attempt.emit, event)
 
         children = JobChildren(self._store, self._hub, self._submission, self._blobs, attempt)
-        try:
-            async with asyncio.timeout_at(self._loop.time() + attempt.deadline - time.monotonic()):
-                return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report))
-        except TimeoutError as error:
-            raise ExecutionTimeout("the attempt took longer than its execution_timeout") from error
+        return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report))
 
     async def _open(self) -> None:
         self._store = AsyncStore(self._settings.redis_url)
@@ -157,10 +154,15 @@ class JobChildren:
         submittal = Submittal(
             tenant=attempt.tenant,
             spec=spec,
-            options=JobOptions(priority=LANES[attempt.lane], labels={"stage": stage}),
+            options=JobOptions(
+                priority=LANES[attempt.lane], labels={"stage": stage}, cache_policy=attempt.cache_policy
+            ),
             request_id=f"{attempt.job_id}:{_fingerprint(spec)}",
             parent=attempt.job_id,
             trace_id=attempt.trace_id,
+            documents=attempt.documents,
+            # What comes later than the job itself may take is of no use to it.
+            call_timeout_s=max(0.001, attempt.deadline - time.monotonic()),
         )
         record = await _patiently(lambda: self._submission.submit(submittal))
         child_id = record.id
@@ -174,7 +176,9 @@ class JobChildren:
             raise
         job = record.to_job()
         if record.state != JobState.JOB_STATE_SUCCEEDED:
-            raise from_status(job.error)
+            error = from_status(job.error)
+            # The call that the child ran out of is its parent.
+            raise attempt.too_late("needs longer") if isinstance(error, CallTimeout) else error
         result = job.result
         if job.result_blob:
             raw = await _patiently(lambda: asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob))
@@ -182,6 +186,15 @@ class JobChildren:
         return ChildOutcome(
             job=job.name, result=result, elapsed_s=time.monotonic() - began, model=_model(result), cached=job.cached
         )
+
+    async def compute(self, unit: str, work: Callable[[], T]) -> T:
+        """See `Children.compute`."""
+
+        def in_unit() -> T:
+            with self._attempt.hand.unit(unit):
+                return work()
+
+        return await asyncio.to_thread(in_unit)
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""
@@ -195,12 +208,12 @@ class JobChildren:
 
 
 async def _patiently(work: Callable[[], Awaitable[T]]) -> T:
-    """Repeats while Redis is away or a lane is full: neither is a reason to end a job that was accepted."""
+    """Repeats while Redis is away, a lane or the disk full: none is a reason to end a job that was accepted."""
     delay_s = 0.1
     while True:
         try:
             return await work()
-        except (BackendUnavailable, QueueFull):
+        except (BackendUnavailable, HostExhausted, QueueFull):
             await asyncio.sleep(delay_s)
             delay_s = min(2, delay_s * 2)
 

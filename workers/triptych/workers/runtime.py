@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import socket
@@ -14,18 +15,27 @@ from celery import Celery, signals
 from triptych.core import telemetry
 from triptych.core.blob_choice import open_blobs
 from triptych.core.broker import Broker, celery_app
+from triptych.core.caretaker import Caretaker
 from triptych.core.catalog import Catalog
+from triptych.core.errors import BackendUnavailable
 from triptych.core.settings import Settings
 from triptych.core.store import Store
 from triptych.core.supervision import tell_ready
 from triptych.v1.job_pb2 import JobResult
 from triptych.workers import tasks
 from triptych.workers.attempt import Attempt
+from triptych.workers.claims import Claims, thread_count
 from triptych.workers.execution import Execution
+from triptych.workers.forgetting import Forgetting
 from triptych.workers.leases import Leases
-from triptych.workers.stations import Stations
+from triptych.workers.stations import Loan, Stations
+from triptych.workers.stoppable import HandedBack
 
 log = logging.getLogger("triptych.runtime")
+
+# After the time to drain, in seconds: what waits for Redis gives up, and the process ends whatever still hangs.
+CLOSE_AFTER_S = 2
+LEAVE_AFTER_S = 4
 
 
 class Runtime:
@@ -56,12 +66,15 @@ class Runtime:
 
     def _run_engine(self) -> None:
         stations = Stations(self._settings, self._kind, Catalog.load(self._settings))
-        stations.get()
-        leases = self._leases(stations.names)
+        with stations.lent() as loan:
+            loan.get()
+        leases = self._leases(stations.names, Forgetting(self._store, stations.forget))
+        share = self._settings.worker_threads
+        claims = Claims(self._execution, leases, kind=self._kind, share=share)
         app = celery_app(self._settings)
-        tasks.register(app, self._execution, leases, _runner(self._kind, stations, self._settings))
+        tasks.register(app, self._execution, leases, claims, _runner(self._kind, stations, self._settings))
         try:
-            self._consume(app, leases, self._settings.worker_threads)
+            self._consume(app, leases, thread_count(share))
         finally:
             stations.stop()
 
@@ -71,26 +84,40 @@ class Runtime:
         orchestra = Orchestra(self._settings, self._blobs, self._broker)
         orchestra.start()
         leases = self._leases(lambda: ["orchestrator"])
+        # Every slot may be one tenant's: who waits for its children keeps nobody from an engine.
+        claims = Claims(self._execution, leases, kind=self._kind, share=self._settings.max_reasoning_jobs)
         app = celery_app(self._settings)
-        orchestra.register(app, self._execution, leases)
+        orchestra.register(app, self._execution, leases, claims)
         try:
             self._consume(app, leases, threads=2, wait_idle=orchestra.wait_idle)
         finally:
             orchestra.stop()
 
-    def _leases(self, models: Callable[[], list[str]]) -> Leases:
-        return Leases(self._store, kind=self._kind, worker=self._name, models=models, lease_s=self._settings.lease_s)
+    def _leases(self, models: Callable[[], list[str]], forgetting: Forgetting | None = None) -> Leases:
+        return Leases(
+            self._store,
+            kind=self._kind,
+            worker=self._name,
+            models=models,
+            lease_s=self._settings.lease_s,
+            on_hung=self._execution.abandon,
+            forgetting=forgetting,
+        )
 
     def _consume(
         self, app: Celery, leases: Leases, threads: int, wait_idle: Callable[[], object] | None = None
     ) -> None:
-        # A Redis that is away at the end is not waited for: leases run out, and others go on.
-        last_call = threading.Timer(self._settings.drain_s + 2, self._execution.close)
-        last_call.daemon = True
+        # Neither a Redis that is away at the end is waited for (leases run out, and others go on) nor what hangs.
+        timers = [
+            threading.Timer(self._settings.drain_s + CLOSE_AFTER_S, self._execution.close),
+            threading.Timer(self._settings.drain_s + LEAVE_AFTER_S, self._leave, (leases,)),
+        ]
 
         def drain(**_: Any) -> None:
             leases.drain(self._settings.drain_s)
-            last_call.start()
+            for timer in timers:
+                timer.daemon = True
+                timer.start()
 
         signals.worker_shutting_down.connect(drain, weak=False)
         worker = app.Worker(
@@ -104,16 +131,28 @@ class Runtime:
             loglevel=self._settings.log_level,
             quiet=True,
         )
+        caretaker = Caretaker(self._settings, self._store, self._broker, self._blobs, name=self._name)
         leases.start()
+        caretaker.start()
         self._tell_ready()
         try:
             worker.start()
             if wait_idle:
                 wait_idle()
         finally:
-            last_call.cancel()
+            caretaker.stop()
             leases.stop()
         log.info("drained")
+
+    def _leave(self, leases: Leases) -> None:
+        """Ends the process over threads that hang, in a job or in the engine; what they hold goes back first."""
+        for attempt in leases.attempts():
+            attempt.stop(HandedBack("the worker shuts down"))
+            with contextlib.suppress(BackendUnavailable):
+                self._execution.abandon(attempt)
+        log.error("left although threads hang")
+        logging.shutdown()
+        os._exit(0)
 
     def _tell_ready(self) -> None:
         metrics = telemetry.serve_metrics(self._settings.metrics_listen) if self._settings.metrics_listen else ""
@@ -123,20 +162,35 @@ class Runtime:
 
 
 def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Attempt], JobResult]:
-    """Gives what turns an attempt of this kind into its result; only that kind's modules are imported."""
+    """Gives what turns an attempt of this kind into its result; its models stay loaded until then."""
+    run = _kind_runner(kind, settings)
+
+    def run_with_models(attempt: Attempt) -> JobResult:
+        with stations.lent(attempt.check) as loan:
+            return run(attempt, loan)
+
+    return run_with_models
+
+
+def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], JobResult]:
+    """Only the modules of the kind are imported."""
     pages = {"max_page_count": settings.max_page_count, "max_page_pixels": settings.max_page_pixels}
     if kind == "transcription":
         from triptych.workers.kinds import transcription
 
-        return lambda attempt: JobResult(
+        return lambda attempt, models: JobResult(
             transcription=transcription.run(
-                attempt, attempt.spec.transcription, stations, max_audio_s=settings.max_audio_s
+                attempt,
+                attempt.spec.transcription,
+                models,
+                max_audio_s=settings.max_audio_s,
+                speaker_model=settings.speaker_model,
             )
         )
     if kind == "ocr":
         from triptych.workers.kinds import ocr
 
-        return lambda attempt: JobResult(ocr=ocr.run(attempt, attempt.spec.ocr, stations, **pages))
+        return lambda attempt, models: JobResult(ocr=ocr.run(attempt, attempt.spec.ocr, models, **pages))
     from triptych.workers.kinds import vision
 
-    return lambda attempt: JobResult(vision=vision.run(attempt, attempt.spec.vision, stations, **pages))
+    return lambda attempt, models: JobResult(vision=vision.run(attempt, attempt.spec.vision, models, **pages))

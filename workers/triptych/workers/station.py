@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from triptych.workers.batcher import Batcher, BatchPolicy, BatchReport, Done
 from triptych.workers.engines.base import Engine
+from triptych.workers.pace import Pace
+from triptych.workers.withdrawal import Withdrawal
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -29,8 +33,10 @@ class Station(Generic[ItemT, ResultT]):
         on_batch: Callable[[BatchReport], None] | None = None,
     ) -> None:
         self.engine = engine
+        self._on_batch = on_batch
+        self._pace = Pace()
         self._batcher: Batcher[ItemT, ResultT] = Batcher(
-            engine.run_batch, policy, name=engine.model.model, on_batch=on_batch
+            engine.run_batch, policy, name=engine.model.model, on_batch=self._note
         )
 
     def start(self) -> None:
@@ -41,7 +47,33 @@ class Station(Generic[ItemT, ResultT]):
         """Runs what is queued, then ends the thread; no future is left open."""
         self._batcher.stop()
 
-    def submit(self, item: ItemT, *, lane: int, deadline: float | None) -> Future[Done[ResultT]]:
-        """Queues one item. `deadline` is on the clock of `time.monotonic`."""
+    def submit(
+        self, item: ItemT, *, lane: int, deadline: float | None, tenant: str = "", weight: float = 1.0
+    ) -> Future[Done[ResultT]]:
+        """Queues one item. `deadline` is on the clock of `time.monotonic`; see `Batcher.submit`.
+
+        An item may have a field `stopped`, which its engine asks between steps: its future ends when that is heard.
+        """
         cost, key = self.engine.cost(item), self.engine.batch_key(item)
-        return self._batcher.submit(item, cost=cost, key=key, lane=lane, deadline=deadline)
+        withdrawal = Withdrawal(getattr(item, "stopped", lambda: False))
+        if hasattr(item, "stopped"):
+            item = replace(item, stopped=withdrawal)  # type: ignore[type-var]  # items that have it are dataclasses
+        future = self._batcher.submit(
+            item, cost=cost, key=key, lane=lane, deadline=deadline, tenant=tenant, weight=weight
+        )
+        withdrawal.ends(future)
+        return future
+
+    def least_s(self, item_count: int) -> float:
+        """Gives how long so many more items take at least, as was measured lately; 0 if unknown. Thread-safe.
+
+        Each counts as its share of the quickest batch of the last minute, and nobody as waiting before them. Items far
+        smaller than all of that minute's may still be quicker.
+        """
+        return self._pace.least_s(item_count, time.monotonic())
+
+    def _note(self, report: BatchReport) -> None:
+        if not report.errors:  # what fails may fail at once
+            self._pace.learn(report.size, report.ran_ms / 1000, time.monotonic())
+        if self._on_batch is not None:
+            self._on_batch(report)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
+from triptych.core.units import Holder, Work
 from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import JobEvent
 from triptych.workers.engines.base import Engine
+from triptych.workers.unit_store import Taken
 
 
 class EchoEngine(Engine[str, str]):
@@ -42,33 +44,88 @@ class EchoEngine(Engine[str, str]):
         return len(item)
 
 
+class MemoryUnits:
+    """Units that jobs share, in memory; nobody ever computes one elsewhere.
+
+    Attributes:
+        kept: (key of the work, unit) -> value.
+    """
+
+    def __init__(self) -> None:
+        self.kept: dict[tuple[str, str], bytes] = {}
+
+    def look(self, work: Work, holder: Holder, names: Sequence[str]) -> Mapping[str, bytes]:
+        """See `Units.look`."""
+        return self.take(work, holder, names).known
+
+    def take(self, work: Work, holder: Holder, names: Sequence[str]) -> Taken:  # noqa: ARG002 - one tenant only
+        """See `Units.take`."""
+        known = {name: self.kept[work.key, name] for name in names if (work.key, name) in self.kept}
+        return Taken(known=known, own=[name for name in names if name not in known])
+
+    def keep(self, work: Work, holder: Holder, name: str, value: bytes) -> None:  # noqa: ARG002 - one tenant only
+        """See `Units.keep`."""
+        self.kept[work.key, name] = value
+
+    def release(self, work: Work, holder: Holder, name: str) -> None:
+        """See `Units.release`: nobody waits."""
+
+
 class MemoryBackstage:
     """The stores of one job, in memory.
 
     Attributes:
+        units: What it shares with other jobs; give several the same one to have them share.
         events: What the attempt told, in order.
-        saved: The parts it kept.
+        saved: The units it kept.
+        begun: The units that it has in hand.
+        set_aside: The units that it did not try any more.
+        deaths: Unit -> workers that died on it before.
         on_event: Called with every event; set it to act in the middle of a job.
     """
 
     def __init__(self, data: bytes | Mapping[str, bytes] = b"", parts: Mapping[str, bytes] | None = None) -> None:
         self._data = data
         self.saved = dict(parts or {})
+        self.units = MemoryUnits()
         self.events: list[JobEvent] = []
+        self.begun: list[str] = []
+        self.set_aside: list[str] = []
+        self.deaths: dict[str, int] = {}
         self.on_event: Callable[[JobEvent], object] = lambda _event: None
 
-    def read(self, tenant: str, source: InputSource) -> bytes:  # noqa: ARG002 - one tenant only
+    def read(self, tenant: str, source: InputSource, offset: int = 0, limit: int = 0) -> bytes:  # noqa: ARG002
         """Gives the data, or that of the blob's name."""
-        return self._data[source.blob] if isinstance(self._data, Mapping) else self._data
+        data = self._data[source.blob] if isinstance(self._data, Mapping) else self._data
+        return data[offset : offset + limit] if limit else data[offset:]
+
+    def size(self, tenant: str, source: InputSource) -> int:
+        """Gives the length of the data."""
+        return len(self.read(tenant, source))
 
     def emit(self, job_id: str, attempt: int, event: JobEvent) -> None:  # noqa: ARG002 - one job only
         """Keeps the event."""
         self.events.append(event)
         self.on_event(event)
 
-    def save_part(self, job_id: str, attempt: int, key: str, value: bytes) -> None:  # noqa: ARG002 - one job only
-        """Keeps the part."""
-        self.saved[key] = value
+    def begin(self, job_id: str, attempt: int, unit: str) -> None:  # noqa: ARG002 - one job only
+        """Keeps the unit's name."""
+        self.begun.append(unit)
+
+    def settle(self, job_id: str, attempt: int, unit: str, *, set_aside: bool = False) -> None:  # noqa: ARG002
+        """Forgets that the unit is in hand."""
+        if unit in self.begun:
+            self.begun.remove(unit)
+        self.set_aside += [unit] if set_aside else []
+
+    def save_part(self, job_id: str, attempt: int, unit: str, value: bytes) -> None:
+        """Keeps the unit."""
+        self.settle(job_id, attempt, unit)
+        self.saved[unit] = value
+
+    def blame(self, job_id: str) -> dict[str, int]:  # noqa: ARG002 - one job only
+        """Gives the deaths that the test wants."""
+        return self.deaths
 
     def parts(self, job_id: str) -> dict[str, bytes]:  # noqa: ARG002 - one job only
         """Gives the parts."""

@@ -432,3 +432,65 @@ class DeleteBlobResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeleteBlobResponse: _TypeAlias = DeleteBlobResponse  # noqa: Y015
+
+@_typing.final
+class PurgeRequest(_message.Message):
+    """Request of Purge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    TENANT_FIELD_NUMBER: _builtins.int
+    document: _builtins.str
+    """"blobs/sha256-<64 hex>" of the document; it need not be stored any more."""
+    tenant: _builtins.bool
+    """True: everything of the caller's tenant."""
+    def __init__(
+        self,
+        *,
+        document: _builtins.str = ...,
+        tenant: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "target", b"target", "tenant", b"tenant"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "target", b"target", "tenant", b"tenant"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_target: _TypeAlias = _typing.Literal["document", "tenant"]  # noqa: Y015
+    _WhichOneofArgType_target: _TypeAlias = _typing.Literal["target", b"target"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_target) -> _WhichOneofReturnType_target | None: ...
+
+Global___PurgeRequest: _TypeAlias = PurgeRequest  # noqa: Y015
+
+@_typing.final
+class PurgeResponse(_message.Message):
+    """Response of Purge."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_COUNT_FIELD_NUMBER: _builtins.int
+    UNIT_COUNT_FIELD_NUMBER: _builtins.int
+    BLOB_COUNT_FIELD_NUMBER: _builtins.int
+    REMAINING_COUNT_FIELD_NUMBER: _builtins.int
+    job_count: _builtins.int
+    """Jobs that were removed, children included."""
+    unit_count: _builtins.int
+    """Cached results of units that were removed."""
+    blob_count: _builtins.int
+    """Blobs that were removed: the document, results and cached units."""
+    remaining_count: _builtins.int
+    """Traces that a search over the whole store still found afterwards. 0 proves the purge."""
+    def __init__(
+        self,
+        *,
+        job_count: _builtins.int = ...,
+        unit_count: _builtins.int = ...,
+        blob_count: _builtins.int = ...,
+        remaining_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob_count", b"blob_count", "job_count", b"job_count", "remaining_count", b"remaining_count", "unit_count", b"unit_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PurgeResponse: _TypeAlias = PurgeResponse  # noqa: Y015

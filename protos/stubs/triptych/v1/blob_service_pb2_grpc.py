@@ -65,6 +65,11 @@ class BlobServiceStub:
                 request_serializer=triptych_dot_v1_dot_blob__service__pb2.DeleteBlobRequest.SerializeToString,
                 response_deserializer=triptych_dot_v1_dot_blob__service__pb2.DeleteBlobResponse.FromString,
                 _registered_method=True)
+        self.Purge = channel.unary_unary(
+                '/triptych.v1.BlobService/Purge',
+                request_serializer=triptych_dot_v1_dot_blob__service__pb2.PurgeRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_blob__service__pb2.PurgeResponse.FromString,
+                _registered_method=True)
 
 
 class BlobServiceServicer:
@@ -115,6 +120,15 @@ class BlobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Purge(self, request, context):
+        """Removes a document, or all of the caller's, with everything derived from it: jobs
+        that read it (running ones are cancelled first), their children, events and
+        results, and cached units. Then looks for what is left.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_BlobServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -147,6 +161,11 @@ def add_BlobServiceServicer_to_server(servicer, server):
                     servicer.DeleteBlob,
                     request_deserializer=triptych_dot_v1_dot_blob__service__pb2.DeleteBlobRequest.FromString,
                     response_serializer=triptych_dot_v1_dot_blob__service__pb2.DeleteBlobResponse.SerializeToString,
+            ),
+            'Purge': grpc.unary_unary_rpc_method_handler(
+                    servicer.Purge,
+                    request_deserializer=triptych_dot_v1_dot_blob__service__pb2.PurgeRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_blob__service__pb2.PurgeResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -312,6 +331,33 @@ class BlobService:
             '/triptych.v1.BlobService/DeleteBlob',
             triptych_dot_v1_dot_blob__service__pb2.DeleteBlobRequest.SerializeToString,
             triptych_dot_v1_dot_blob__service__pb2.DeleteBlobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Purge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/triptych.v1.BlobService/Purge',
+            triptych_dot_v1_dot_blob__service__pb2.PurgeRequest.SerializeToString,
+            triptych_dot_v1_dot_blob__service__pb2.PurgeResponse.FromString,
             options,
             channel_credentials,
             insecure,

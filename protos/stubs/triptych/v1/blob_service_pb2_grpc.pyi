@@ -48,6 +48,11 @@ class BlobServiceStub:
     """Gives a blob's bytes, or a part of them."""
     DeleteBlob: _grpc.UnaryUnaryMultiCallable[_blob_service_pb2.DeleteBlobRequest, _blob_service_pb2.DeleteBlobResponse]
     """Deletes a blob; jobs that still need it then fail with BLOB_NOT_FOUND."""
+    Purge: _grpc.UnaryUnaryMultiCallable[_blob_service_pb2.PurgeRequest, _blob_service_pb2.PurgeResponse]
+    """Removes a document, or all of the caller's, with everything derived from it: jobs
+    that read it (running ones are cancelled first), their children, events and
+    results, and cached units. Then looks for what is left.
+    """
 
 @_typing.type_check_only
 class BlobServiceAsyncStub(BlobServiceStub):
@@ -69,6 +74,11 @@ class BlobServiceAsyncStub(BlobServiceStub):
     """Gives a blob's bytes, or a part of them."""
     DeleteBlob: _aio.UnaryUnaryMultiCallable[_blob_service_pb2.DeleteBlobRequest, _blob_service_pb2.DeleteBlobResponse]  # type: ignore[assignment]
     """Deletes a blob; jobs that still need it then fail with BLOB_NOT_FOUND."""
+    Purge: _aio.UnaryUnaryMultiCallable[_blob_service_pb2.PurgeRequest, _blob_service_pb2.PurgeResponse]  # type: ignore[assignment]
+    """Removes a document, or all of the caller's, with everything derived from it: jobs
+    that read it (running ones are cancelled first), their children, events and
+    results, and cached units. Then looks for what is left.
+    """
 
 class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
     """Blobs, named by the SHA-256 of their bytes. Private to the caller's tenant."""
@@ -123,5 +133,16 @@ class BlobServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_blob_service_pb2.DeleteBlobResponse, _abc.Awaitable[_blob_service_pb2.DeleteBlobResponse]]:
         """Deletes a blob; jobs that still need it then fail with BLOB_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def Purge(
+        self,
+        request: _blob_service_pb2.PurgeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_blob_service_pb2.PurgeResponse, _abc.Awaitable[_blob_service_pb2.PurgeResponse]]:
+        """Removes a document, or all of the caller's, with everything derived from it: jobs
+        that read it (running ones are cancelled first), their children, events and
+        results, and cached units. Then looks for what is left.
+        """
 
 def add_BlobServiceServicer_to_server(servicer: BlobServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

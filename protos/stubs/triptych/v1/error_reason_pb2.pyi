@@ -102,6 +102,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNIMPLEMENTED: switched off in this deployment."""
     ERROR_REASON_CALL_TIMEOUT: _ErrorReason.ValueType  # 39
     """DEADLINE_EXCEEDED: the call's own deadline came before its job ended (metadata: job)."""
+    ERROR_REASON_HOST_EXHAUSTED: _ErrorReason.ValueType  # 40
+    """RESOURCE_EXHAUSTED, with RetryInfo: disk or memory of the host is nearly full, so
+    that no new bytes are taken (metadata: resource, free_bytes, wanted_bytes).
+    """
+    ERROR_REASON_WEBHOOK_NOT_ALLOWED: _ErrorReason.ValueType  # 41
+    """PERMISSION_DENIED: the webhook's host is not allow-listed, or is a private address."""
+    ERROR_REASON_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 42
+    """NOT_FOUND: no such delivery of a webhook, or it expired."""
+    ERROR_REASON_AUDIO_TIMEOUT: _ErrorReason.ValueType  # 43
+    """DEADLINE_EXCEEDED: a live call brought no audio for too long."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every error of the suite, of an RPC or in Job.error, carries a google.rpc.ErrorInfo
@@ -189,4 +199,14 @@ ERROR_REASON_FEATURE_DISABLED: ErrorReason.ValueType  # 38
 """UNIMPLEMENTED: switched off in this deployment."""
 ERROR_REASON_CALL_TIMEOUT: ErrorReason.ValueType  # 39
 """DEADLINE_EXCEEDED: the call's own deadline came before its job ended (metadata: job)."""
+ERROR_REASON_HOST_EXHAUSTED: ErrorReason.ValueType  # 40
+"""RESOURCE_EXHAUSTED, with RetryInfo: disk or memory of the host is nearly full, so
+that no new bytes are taken (metadata: resource, free_bytes, wanted_bytes).
+"""
+ERROR_REASON_WEBHOOK_NOT_ALLOWED: ErrorReason.ValueType  # 41
+"""PERMISSION_DENIED: the webhook's host is not allow-listed, or is a private address."""
+ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 42
+"""NOT_FOUND: no such delivery of a webhook, or it expired."""
+ERROR_REASON_AUDIO_TIMEOUT: ErrorReason.ValueType  # 43
+"""DEADLINE_EXCEEDED: a live call brought no audio for too long."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

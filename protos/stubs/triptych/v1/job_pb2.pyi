@@ -355,6 +355,7 @@ class JobOptions(_message.Message):
     CACHE_POLICY_FIELD_NUMBER: _builtins.int
     DISCONNECT_POLICY_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
+    WEBHOOK_FIELD_NUMBER: _builtins.int
     priority: Global___JobPriority.ValueType
     """Which lane of the queue it takes."""
     cache_policy: Global___CachePolicy.ValueType
@@ -383,6 +384,10 @@ class JobOptions(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Caller's labels, at most 16; keys [a-z][a-z0-9_.-]{0,62}, values at most 63."""
 
+    @_builtins.property
+    def webhook(self) -> Global___Webhook:
+        """Told when the job ends; over what the operator set for the caller's key."""
+
     def __init__(
         self,
         *,
@@ -393,14 +398,41 @@ class JobOptions(_message.Message):
         cache_policy: Global___CachePolicy.ValueType = ...,
         disconnect_policy: Global___DisconnectPolicy.ValueType = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        webhook: Global___Webhook | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["execution_timeout", b"execution_timeout", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution_timeout", b"execution_timeout", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl", "webhook", b"webhook"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy", "disconnect_policy", b"disconnect_policy", "execution_timeout", b"execution_timeout", "labels", b"labels", "priority", b"priority", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy", "disconnect_policy", b"disconnect_policy", "execution_timeout", b"execution_timeout", "labels", b"labels", "priority", b"priority", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl", "webhook", b"webhook"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___JobOptions: _TypeAlias = JobOptions  # noqa: Y015
+
+@_typing.final
+class Webhook(_message.Message):
+    """Where the end of a job is told: a CloudEvents message in JSON, signed as Standard
+    Webhooks say, sent again until it is taken.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    URL_FIELD_NUMBER: _builtins.int
+    url: _builtins.str
+    """https (or http) URL; its host must be allow-listed by the operator, otherwise
+    PERMISSION_DENIED / WEBHOOK_NOT_ALLOWED.
+    """
+    def __init__(
+        self,
+        *,
+        url: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["url", b"url"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Webhook: _TypeAlias = Webhook  # noqa: Y015
 
 @_typing.final
 class Job(_message.Message):
@@ -447,6 +479,7 @@ class Job(_message.Message):
     EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     TRACE_ID_FIELD_NUMBER: _builtins.int
     PRIORITY_FIELD_NUMBER: _builtins.int
+    SET_ASIDE_UNITS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """"jobs/<UUIDv7>"."""
     kind: Global___JobKind.ValueType
@@ -505,6 +538,12 @@ class Job(_message.Message):
     def expire_time(self) -> _timestamp_pb2.Timestamp:
         """Will be deleted; set when terminal."""
 
+    @_builtins.property
+    def set_aside_units(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Units ("page:7", "window:12", "answer") on which workers died as often as is
+        allowed: they were left out, the others stand.
+        """
+
     def __init__(
         self,
         *,
@@ -527,10 +566,11 @@ class Job(_message.Message):
         expire_time: _timestamp_pb2.Timestamp | None = ...,
         trace_id: _builtins.str = ...,
         priority: Global___JobPriority.ValueType = ...,
+        set_aside_units: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "outcome", b"outcome", "progress", b"progress", "result", b"result", "result_blob", b"result_blob", "spec", b"spec", "start_time", b"start_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cached", b"cached", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "kind", b"kind", "labels", b"labels", "name", b"name", "outcome", b"outcome", "parent_job", b"parent_job", "priority", b"priority", "progress", b"progress", "result", b"result", "result_blob", b"result_blob", "spec", b"spec", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "cached", b"cached", "create_time", b"create_time", "end_time", b"end_time", "error", b"error", "expire_time", b"expire_time", "kind", b"kind", "labels", b"labels", "name", b"name", "outcome", b"outcome", "parent_job", b"parent_job", "priority", b"priority", "progress", b"progress", "result", b"result", "result_blob", b"result_blob", "set_aside_units", b"set_aside_units", "spec", b"spec", "start_time", b"start_time", "state", b"state", "trace_id", b"trace_id", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["error", "result", "result_blob"]  # noqa: Y015
     _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015

@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from triptych.v1 import job_pb2 as triptych_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtriptych/v1/job_service.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15triptych/v1/job.proto\"\x8b\x01\n\x10SubmitJobRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.triptych.v1.JobSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"2\n\x11SubmitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"A\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04view\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobView\"/\n\x0eGetJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"\x84\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x16.triptych.v1.JobFilter\x12\"\n\x04view\x18\x04 \x01(\x0e\x32\x14.triptych.v1.JobView\"\xb8\x02\n\tJobFilter\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.triptych.v1.JobState\x12#\n\x05kinds\x18\x02 \x03(\x0e\x32\x14.triptych.v1.JobKind\x12\x32\n\x06labels\x18\x03 \x03(\x0b\x32\".triptych.v1.JobFilter.LabelsEntry\x12\x12\n\nparent_job\x18\x04 \x01(\t\x12\x33\n\x0fmin_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fmax_create_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x10ListJobsResponse\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.triptych.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"n\n\x0eWaitJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x04view\x18\x03 \x01(\x0e\x32\x14.triptych.v1.JobView\"0\n\x0fWaitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"O\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12\x18\n\x10include_partials\x18\x03 \x01(\x08\"8\n\x10WatchJobResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x11\x43\x61ncelJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"/\n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x13\n\x11\x44\x65leteJobResponse2\xad\x04\n\nJobService\x12L\n\tSubmitJob\x12\x1d.triptych.v1.SubmitJobRequest\x1a\x1e.triptych.v1.SubmitJobResponse\"\x00\x12\x46\n\x06GetJob\x12\x1a.triptych.v1.GetJobRequest\x1a\x1b.triptych.v1.GetJobResponse\"\x03\x90\x02\x01\x12L\n\x08ListJobs\x12\x1c.triptych.v1.ListJobsRequest\x1a\x1d.triptych.v1.ListJobsResponse\"\x03\x90\x02\x01\x12I\n\x07WaitJob\x12\x1b.triptych.v1.WaitJobRequest\x1a\x1c.triptych.v1.WaitJobResponse\"\x03\x90\x02\x01\x12N\n\x08WatchJob\x12\x1c.triptych.v1.WatchJobRequest\x1a\x1d.triptych.v1.WatchJobResponse\"\x03\x90\x02\x01\x30\x01\x12O\n\tCancelJob\x12\x1d.triptych.v1.CancelJobRequest\x1a\x1e.triptych.v1.CancelJobResponse\"\x03\x90\x02\x02\x12O\n\tDeleteJob\x12\x1d.triptych.v1.DeleteJobRequest\x1a\x1e.triptych.v1.DeleteJobResponse\"\x03\x90\x02\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtriptych/v1/job_service.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15triptych/v1/job.proto\"\x8b\x01\n\x10SubmitJobRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.triptych.v1.JobSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\x12\x15\n\rvalidate_only\x18\x04 \x01(\x08\"2\n\x11SubmitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"A\n\rGetJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04view\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobView\"/\n\x0eGetJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"\x84\x01\n\x0fListJobsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12&\n\x06\x66ilter\x18\x03 \x01(\x0b\x32\x16.triptych.v1.JobFilter\x12\"\n\x04view\x18\x04 \x01(\x0e\x32\x14.triptych.v1.JobView\"\xcb\x02\n\tJobFilter\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.triptych.v1.JobState\x12#\n\x05kinds\x18\x02 \x03(\x0e\x32\x14.triptych.v1.JobKind\x12\x32\n\x06labels\x18\x03 \x03(\x0b\x32\".triptych.v1.JobFilter.LabelsEntry\x12\x12\n\nparent_job\x18\x04 \x01(\t\x12\x33\n\x0fmin_create_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x33\n\x0fmax_create_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tset_aside\x18\x07 \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x10ListJobsResponse\x12\x1e\n\x04jobs\x18\x01 \x03(\x0b\x32\x10.triptych.v1.Job\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"n\n\x0eWaitJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12*\n\x07timeout\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\"\n\x04view\x18\x03 \x01(\x0e\x32\x14.triptych.v1.JobView\"0\n\x0fWaitJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"O\n\x0fWatchJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x14\n\x0c\x61\x66ter_cursor\x18\x02 \x01(\t\x12\x18\n\x10include_partials\x18\x03 \x01(\x08\"8\n\x10WatchJobResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent\" \n\x10\x43\x61ncelJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"2\n\x11\x43\x61ncelJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"3\n\x0fRetryJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"1\n\x10RetryJobResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\"/\n\x10\x44\x65leteJobRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05\x66orce\x18\x02 \x01(\x08\"\x13\n\x11\x44\x65leteJobResponse2\xf8\x04\n\nJobService\x12L\n\tSubmitJob\x12\x1d.triptych.v1.SubmitJobRequest\x1a\x1e.triptych.v1.SubmitJobResponse\"\x00\x12\x46\n\x06GetJob\x12\x1a.triptych.v1.GetJobRequest\x1a\x1b.triptych.v1.GetJobResponse\"\x03\x90\x02\x01\x12L\n\x08ListJobs\x12\x1c.triptych.v1.ListJobsRequest\x1a\x1d.triptych.v1.ListJobsResponse\"\x03\x90\x02\x01\x12I\n\x07WaitJob\x12\x1b.triptych.v1.WaitJobRequest\x1a\x1c.triptych.v1.WaitJobResponse\"\x03\x90\x02\x01\x12N\n\x08WatchJob\x12\x1c.triptych.v1.WatchJobRequest\x1a\x1d.triptych.v1.WatchJobResponse\"\x03\x90\x02\x01\x30\x01\x12O\n\tCancelJob\x12\x1d.triptych.v1.CancelJobRequest\x1a\x1e.triptych.v1.CancelJobResponse\"\x03\x90\x02\x02\x12I\n\x08RetryJob\x12\x1c.triptych.v1.RetryJobRequest\x1a\x1d.triptych.v1.RetryJobResponse\"\x00\x12O\n\tDeleteJob\x12\x1d.triptych.v1.DeleteJobRequest\x1a\x1e.triptych.v1.DeleteJobResponse\"\x03\x90\x02\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -59,27 +59,31 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTJOBSREQUEST']._serialized_start=445
   _globals['_LISTJOBSREQUEST']._serialized_end=577
   _globals['_JOBFILTER']._serialized_start=580
-  _globals['_JOBFILTER']._serialized_end=892
-  _globals['_JOBFILTER_LABELSENTRY']._serialized_start=847
-  _globals['_JOBFILTER_LABELSENTRY']._serialized_end=892
-  _globals['_LISTJOBSRESPONSE']._serialized_start=894
-  _globals['_LISTJOBSRESPONSE']._serialized_end=969
-  _globals['_WAITJOBREQUEST']._serialized_start=971
-  _globals['_WAITJOBREQUEST']._serialized_end=1081
-  _globals['_WAITJOBRESPONSE']._serialized_start=1083
-  _globals['_WAITJOBRESPONSE']._serialized_end=1131
-  _globals['_WATCHJOBREQUEST']._serialized_start=1133
-  _globals['_WATCHJOBREQUEST']._serialized_end=1212
-  _globals['_WATCHJOBRESPONSE']._serialized_start=1214
-  _globals['_WATCHJOBRESPONSE']._serialized_end=1270
-  _globals['_CANCELJOBREQUEST']._serialized_start=1272
-  _globals['_CANCELJOBREQUEST']._serialized_end=1304
-  _globals['_CANCELJOBRESPONSE']._serialized_start=1306
-  _globals['_CANCELJOBRESPONSE']._serialized_end=1356
-  _globals['_DELETEJOBREQUEST']._serialized_start=1358
-  _globals['_DELETEJOBREQUEST']._serialized_end=1405
-  _globals['_DELETEJOBRESPONSE']._serialized_start=1407
-  _globals['_DELETEJOBRESPONSE']._serialized_end=1426
-  _globals['_JOBSERVICE']._serialized_start=1429
-  _globals['_JOBSERVICE']._serialized_end=1986
+  _globals['_JOBFILTER']._serialized_end=911
+  _globals['_JOBFILTER_LABELSENTRY']._serialized_start=866
+  _globals['_JOBFILTER_LABELSENTRY']._serialized_end=911
+  _globals['_LISTJOBSRESPONSE']._serialized_start=913
+  _globals['_LISTJOBSRESPONSE']._serialized_end=988
+  _globals['_WAITJOBREQUEST']._serialized_start=990
+  _globals['_WAITJOBREQUEST']._serialized_end=1100
+  _globals['_WAITJOBRESPONSE']._serialized_start=1102
+  _globals['_WAITJOBRESPONSE']._serialized_end=1150
+  _globals['_WATCHJOBREQUEST']._serialized_start=1152
+  _globals['_WATCHJOBREQUEST']._serialized_end=1231
+  _globals['_WATCHJOBRESPONSE']._serialized_start=1233
+  _globals['_WATCHJOBRESPONSE']._serialized_end=1289
+  _globals['_CANCELJOBREQUEST']._serialized_start=1291
+  _globals['_CANCELJOBREQUEST']._serialized_end=1323
+  _globals['_CANCELJOBRESPONSE']._serialized_start=1325
+  _globals['_CANCELJOBRESPONSE']._serialized_end=1375
+  _globals['_RETRYJOBREQUEST']._serialized_start=1377
+  _globals['_RETRYJOBREQUEST']._serialized_end=1428
+  _globals['_RETRYJOBRESPONSE']._serialized_start=1430
+  _globals['_RETRYJOBRESPONSE']._serialized_end=1479
+  _globals['_DELETEJOBREQUEST']._serialized_start=1481
+  _globals['_DELETEJOBREQUEST']._serialized_end=1528
+  _globals['_DELETEJOBRESPONSE']._serialized_start=1530
+  _globals['_DELETEJOBRESPONSE']._serialized_end=1549
+  _globals['_JOBSERVICE']._serialized_start=1552
+  _globals['_JOBSERVICE']._serialized_end=2184
 # @@protoc_insertion_point(module_scope)

@@ -65,6 +65,11 @@ class JobServiceStub:
                 request_serializer=triptych_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
                 response_deserializer=triptych_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
                 _registered_method=True)
+        self.RetryJob = channel.unary_unary(
+                '/triptych.v1.JobService/RetryJob',
+                request_serializer=triptych_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_job__service__pb2.RetryJobResponse.FromString,
+                _registered_method=True)
         self.DeleteJob = channel.unary_unary(
                 '/triptych.v1.JobService/DeleteJob',
                 request_serializer=triptych_dot_v1_dot_job__service__pb2.DeleteJobRequest.SerializeToString,
@@ -120,6 +125,15 @@ class JobServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RetryJob(self, request, context):
+        """Submits a terminal job's specification and options again, as a new job: for one
+        that failed or was set aside. Units that were done cost nothing, and those that
+        were set aside are tried anew. FAILED_PRECONDITION / JOB_NOT_TERMINAL if it runs.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def DeleteJob(self, request, context):
         """Deletes a terminal job and its result. FAILED_PRECONDITION / JOB_NOT_TERMINAL otherwise.
         """
@@ -159,6 +173,11 @@ def add_JobServiceServicer_to_server(servicer, server):
                     servicer.CancelJob,
                     request_deserializer=triptych_dot_v1_dot_job__service__pb2.CancelJobRequest.FromString,
                     response_serializer=triptych_dot_v1_dot_job__service__pb2.CancelJobResponse.SerializeToString,
+            ),
+            'RetryJob': grpc.unary_unary_rpc_method_handler(
+                    servicer.RetryJob,
+                    request_deserializer=triptych_dot_v1_dot_job__service__pb2.RetryJobRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_job__service__pb2.RetryJobResponse.SerializeToString,
             ),
             'DeleteJob': grpc.unary_unary_rpc_method_handler(
                     servicer.DeleteJob,
@@ -329,6 +348,33 @@ class JobService:
             '/triptych.v1.JobService/CancelJob',
             triptych_dot_v1_dot_job__service__pb2.CancelJobRequest.SerializeToString,
             triptych_dot_v1_dot_job__service__pb2.CancelJobResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RetryJob(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/triptych.v1.JobService/RetryJob',
+            triptych_dot_v1_dot_job__service__pb2.RetryJobRequest.SerializeToString,
+            triptych_dot_v1_dot_job__service__pb2.RetryJobResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -49,6 +49,11 @@ class JobServiceStub:
     """Asks for cancellation, of child jobs too, and returns at once. A terminal job
     is left as it is: that is no error. Best effort: it may still succeed.
     """
+    RetryJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]
+    """Submits a terminal job's specification and options again, as a new job: for one
+    that failed or was set aside. Units that were done cost nothing, and those that
+    were set aside are tried anew. FAILED_PRECONDITION / JOB_NOT_TERMINAL if it runs.
+    """
     DeleteJob: _grpc.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]
     """Deletes a terminal job and its result. FAILED_PRECONDITION / JOB_NOT_TERMINAL otherwise."""
 
@@ -72,6 +77,11 @@ class JobServiceAsyncStub(JobServiceStub):
     CancelJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.CancelJobRequest, _job_service_pb2.CancelJobResponse]  # type: ignore[assignment]
     """Asks for cancellation, of child jobs too, and returns at once. A terminal job
     is left as it is: that is no error. Best effort: it may still succeed.
+    """
+    RetryJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.RetryJobRequest, _job_service_pb2.RetryJobResponse]  # type: ignore[assignment]
+    """Submits a terminal job's specification and options again, as a new job: for one
+    that failed or was set aside. Units that were done cost nothing, and those that
+    were set aside are tried anew. FAILED_PRECONDITION / JOB_NOT_TERMINAL if it runs.
     """
     DeleteJob: _aio.UnaryUnaryMultiCallable[_job_service_pb2.DeleteJobRequest, _job_service_pb2.DeleteJobResponse]  # type: ignore[assignment]
     """Deletes a terminal job and its result. FAILED_PRECONDITION / JOB_NOT_TERMINAL otherwise."""
@@ -129,6 +139,17 @@ class JobServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_job_service_pb2.CancelJobResponse, _abc.Awaitable[_job_service_pb2.CancelJobResponse]]:
         """Asks for cancellation, of child jobs too, and returns at once. A terminal job
         is left as it is: that is no error. Best effort: it may still succeed.
+        """
+
+    @_abc_1.abstractmethod
+    def RetryJob(
+        self,
+        request: _job_service_pb2.RetryJobRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_job_service_pb2.RetryJobResponse, _abc.Awaitable[_job_service_pb2.RetryJobResponse]]:
+        """Submits a terminal job's specification and options again, as a new job: for one
+        that failed or was set aside. Units that were done cost nothing, and those that
+        were set aside are tried anew. FAILED_PRECONDITION / JOB_NOT_TERMINAL if it runs.
         """
 
     @_abc_1.abstractmethod

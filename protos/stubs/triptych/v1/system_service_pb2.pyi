@@ -311,6 +311,7 @@ class Queue(_message.Message):
     OLDEST_PENDING_AGE_FIELD_NUMBER: _builtins.int
     MAX_PENDING_COUNT_FIELD_NUMBER: _builtins.int
     WORKER_COUNT_FIELD_NUMBER: _builtins.int
+    DRAIN_PER_SECOND_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """Name."""
     kind: _job_pb2.JobKind.ValueType
@@ -325,6 +326,8 @@ class Queue(_message.Message):
     """Most jobs that may wait; beyond: RESOURCE_EXHAUSTED / QUEUE_FULL."""
     worker_count: _builtins.int
     """Live workers that take from it."""
+    drain_per_second: _builtins.float
+    """Jobs that workers lately took from all lanes of this kind, per second; 0: not known."""
     @_builtins.property
     def oldest_pending_age(self) -> _duration_pb2.Duration:
         """How long the first one has waited."""
@@ -340,10 +343,11 @@ class Queue(_message.Message):
         oldest_pending_age: _duration_pb2.Duration | None = ...,
         max_pending_count: _builtins.int = ...,
         worker_count: _builtins.int = ...,
+        drain_per_second: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["oldest_pending_age", b"oldest_pending_age"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "max_pending_count", b"max_pending_count", "name", b"name", "oldest_pending_age", b"oldest_pending_age", "pending_count", b"pending_count", "priority", b"priority", "running_count", b"running_count", "worker_count", b"worker_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drain_per_second", b"drain_per_second", "kind", b"kind", "max_pending_count", b"max_pending_count", "name", b"name", "oldest_pending_age", b"oldest_pending_age", "pending_count", b"pending_count", "priority", b"priority", "running_count", b"running_count", "worker_count", b"worker_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -25,25 +25,33 @@ _sym_db = _symbol_database.Default()
 from triptych.v1 import common_pb2 as triptych_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftriptych/v1/transcription.proto\x12\x0btriptych.v1\x1a\x18triptych/v1/common.proto\"n\n\x11TranscriptionSpec\x12\'\n\x05input\x18\x01 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12\x30\n\x06\x63onfig\x18\x02 \x01(\x0b\x32 .triptych.v1.TranscriptionConfig\"\xd2\x02\n\x13TranscriptionConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12,\n\x04task\x18\x03 \x01(\x0e\x32\x1e.triptych.v1.TranscriptionTask\x12\x1e\n\x16\x65nable_word_timestamps\x18\x04 \x01(\x08\x12&\n\x08vad_mode\x18\x05 \x01(\x0e\x32\x14.triptych.v1.VadMode\x12\x16\n\tbeam_size\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12\x16\n\x0einitial_prompt\x18\x08 \x01(\t\x12\x10\n\x08hotwords\x18\t \x03(\t\x12%\n\x05\x63lips\x18\n \x03(\x0b\x32\x16.triptych.v1.TimeRangeB\x0c\n\n_beam_sizeB\x0e\n\x0c_temperature\"\x83\x02\n\x13TranscriptionResult\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12 \n\x13language_confidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x11\x61udio_duration_ms\x18\x04 \x01(\x03\x12\x1a\n\x12speech_duration_ms\x18\x05 \x01(\x03\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x30\n\x08segments\x18\x07 \x03(\x0b\x32\x1e.triptych.v1.TranscriptSegmentB\x16\n\x14_language_confidence\"\xc0\x02\n\x11TranscriptSegment\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08start_ms\x18\x02 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\ntext_start\x18\x05 \x01(\x05\x12\x10\n\x08text_end\x18\x06 \x01(\x05\x12*\n\x05words\x18\x07 \x03(\x0b\x32\x1b.triptych.v1.TranscriptWord\x12\x17\n\nconfidence\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\"\n\x15no_speech_probability\x18\t \x01(\x02H\x01\x88\x01\x01\x12\x1e\n\x11\x63ompression_ratio\x18\n \x01(\x02H\x02\x88\x01\x01\x42\r\n\x0b_confidenceB\x18\n\x16_no_speech_probabilityB\x14\n\x12_compression_ratio\"h\n\x0eTranscriptWord\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence*|\n\x11TranscriptionTask\x12\"\n\x1eTRANSCRIPTION_TASK_UNSPECIFIED\x10\x00\x12!\n\x1dTRANSCRIPTION_TASK_TRANSCRIBE\x10\x01\x12 \n\x1cTRANSCRIPTION_TASK_TRANSLATE\x10\x02*F\n\x07VadMode\x12\x18\n\x14VAD_MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVAD_MODE_ON\x10\x01\x12\x10\n\x0cVAD_MODE_OFF\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1ftriptych/v1/transcription.proto\x12\x0btriptych.v1\x1a\x18triptych/v1/common.proto\"n\n\x11TranscriptionSpec\x12\'\n\x05input\x18\x01 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12\x30\n\x06\x63onfig\x18\x02 \x01(\x0b\x32 .triptych.v1.TranscriptionConfig\"\xba\x04\n\x13TranscriptionConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12,\n\x04task\x18\x03 \x01(\x0e\x32\x1e.triptych.v1.TranscriptionTask\x12\x1e\n\x16\x65nable_word_timestamps\x18\x04 \x01(\x08\x12&\n\x08vad_mode\x18\x05 \x01(\x0e\x32\x14.triptych.v1.VadMode\x12\x16\n\tbeam_size\x18\x06 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x07 \x01(\x02H\x01\x88\x01\x01\x12\x16\n\x0einitial_prompt\x18\x08 \x01(\t\x12\x10\n\x08hotwords\x18\t \x03(\t\x12%\n\x05\x63lips\x18\n \x03(\x0b\x32\x16.triptych.v1.TimeRange\x12\x19\n\x0c\x61udio_stream\x18\x0b \x01(\x05H\x02\x88\x01\x01\x12.\n\x0c\x63hannel_mode\x18\x0c \x01(\x0e\x32\x18.triptych.v1.ChannelMode\x12,\n\x0bwindow_mode\x18\r \x01(\x0e\x32\x17.triptych.v1.WindowMode\x12.\n\x05guard\x18\x0e \x01(\x0b\x32\x1f.triptych.v1.TranscriptionGuard\x12,\n\x08speakers\x18\x0f \x01(\x0b\x32\x1a.triptych.v1.SpeakerConfigB\x0c\n\n_beam_sizeB\x0e\n\x0c_temperatureB\x0f\n\r_audio_stream\"\xca\x01\n\x12TranscriptionGuard\x12\"\n\x15max_compression_ratio\x18\x01 \x01(\x02H\x00\x88\x01\x01\x12\x1c\n\x0fmin_avg_logprob\x18\x02 \x01(\x02H\x01\x88\x01\x01\x12&\n\x19max_no_speech_probability\x18\x03 \x01(\x02H\x02\x88\x01\x01\x42\x18\n\x16_max_compression_ratioB\x12\n\x10_min_avg_logprobB\x1c\n\x1a_max_no_speech_probability\"E\n\rSpeakerConfig\x12\x19\n\x11min_speaker_count\x18\x01 \x01(\x05\x12\x19\n\x11max_speaker_count\x18\x02 \x01(\x05\"\xf0\x02\n\x13TranscriptionResult\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x15\n\rlanguage_code\x18\x02 \x01(\t\x12 \n\x13language_confidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x19\n\x11\x61udio_duration_ms\x18\x04 \x01(\x03\x12\x1a\n\x12speech_duration_ms\x18\x05 \x01(\x03\x12\x0c\n\x04text\x18\x06 \x01(\t\x12\x30\n\x08segments\x18\x07 \x03(\x0b\x32\x1e.triptych.v1.TranscriptSegment\x12\x15\n\rchannel_count\x18\x08 \x01(\x05\x12,\n\rspeaker_model\x18\t \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12&\n\x06speech\x18\n \x03(\x0b\x32\x16.triptych.v1.TimeRangeB\x16\n\x14_language_confidence\"\xb4\x03\n\x11TranscriptSegment\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x10\n\x08start_ms\x18\x02 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x05\x12\x0c\n\x04text\x18\x04 \x01(\t\x12\x12\n\ntext_start\x18\x05 \x01(\x05\x12\x10\n\x08text_end\x18\x06 \x01(\x05\x12*\n\x05words\x18\x07 \x03(\x0b\x32\x1b.triptych.v1.TranscriptWord\x12\x17\n\nconfidence\x18\x08 \x01(\x02H\x00\x88\x01\x01\x12\"\n\x15no_speech_probability\x18\t \x01(\x02H\x01\x88\x01\x01\x12\x1e\n\x11\x63ompression_ratio\x18\n \x01(\x02H\x02\x88\x01\x01\x12\x18\n\x0btemperature\x18\x0b \x01(\x02H\x03\x88\x01\x01\x12\x14\n\x07\x63hannel\x18\x0c \x01(\x05H\x04\x88\x01\x01\x12\x15\n\rlanguage_code\x18\r \x01(\t\x12\x0f\n\x07speaker\x18\x0e \x01(\tB\r\n\x0b_confidenceB\x18\n\x16_no_speech_probabilityB\x14\n\x12_compression_ratioB\x0e\n\x0c_temperatureB\n\n\x08_channel\"y\n\x0eTranscriptWord\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x0c\n\x04text\x18\x03 \x01(\t\x12\x17\n\nconfidence\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x0f\n\x07speaker\x18\x05 \x01(\tB\r\n\x0b_confidence*|\n\x11TranscriptionTask\x12\"\n\x1eTRANSCRIPTION_TASK_UNSPECIFIED\x10\x00\x12!\n\x1dTRANSCRIPTION_TASK_TRANSCRIBE\x10\x01\x12 \n\x1cTRANSCRIPTION_TASK_TRANSLATE\x10\x02*F\n\x07VadMode\x12\x18\n\x14VAD_MODE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bVAD_MODE_ON\x10\x01\x12\x10\n\x0cVAD_MODE_OFF\x10\x02*\\\n\x0b\x43hannelMode\x12\x1c\n\x18\x43HANNEL_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HANNEL_MODE_MIX\x10\x01\x12\x19\n\x15\x43HANNEL_MODE_SEPARATE\x10\x02*V\n\nWindowMode\x12\x1b\n\x17WINDOW_MODE_UNSPECIFIED\x10\x00\x12\x14\n\x10WINDOW_MODE_FULL\x10\x01\x12\x15\n\x11WINDOW_MODE_SHORT\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.transcription_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TRANSCRIPTIONTASK']._serialized_start=1218
-  _globals['_TRANSCRIPTIONTASK']._serialized_end=1342
-  _globals['_VADMODE']._serialized_start=1344
-  _globals['_VADMODE']._serialized_end=1414
+  _globals['_TRANSCRIPTIONTASK']._serialized_start=1968
+  _globals['_TRANSCRIPTIONTASK']._serialized_end=2092
+  _globals['_VADMODE']._serialized_start=2094
+  _globals['_VADMODE']._serialized_end=2164
+  _globals['_CHANNELMODE']._serialized_start=2166
+  _globals['_CHANNELMODE']._serialized_end=2258
+  _globals['_WINDOWMODE']._serialized_start=2260
+  _globals['_WINDOWMODE']._serialized_end=2346
   _globals['_TRANSCRIPTIONSPEC']._serialized_start=74
   _globals['_TRANSCRIPTIONSPEC']._serialized_end=184
   _globals['_TRANSCRIPTIONCONFIG']._serialized_start=187
-  _globals['_TRANSCRIPTIONCONFIG']._serialized_end=525
-  _globals['_TRANSCRIPTIONRESULT']._serialized_start=528
-  _globals['_TRANSCRIPTIONRESULT']._serialized_end=787
-  _globals['_TRANSCRIPTSEGMENT']._serialized_start=790
-  _globals['_TRANSCRIPTSEGMENT']._serialized_end=1110
-  _globals['_TRANSCRIPTWORD']._serialized_start=1112
-  _globals['_TRANSCRIPTWORD']._serialized_end=1216
+  _globals['_TRANSCRIPTIONCONFIG']._serialized_end=757
+  _globals['_TRANSCRIPTIONGUARD']._serialized_start=760
+  _globals['_TRANSCRIPTIONGUARD']._serialized_end=962
+  _globals['_SPEAKERCONFIG']._serialized_start=964
+  _globals['_SPEAKERCONFIG']._serialized_end=1033
+  _globals['_TRANSCRIPTIONRESULT']._serialized_start=1036
+  _globals['_TRANSCRIPTIONRESULT']._serialized_end=1404
+  _globals['_TRANSCRIPTSEGMENT']._serialized_start=1407
+  _globals['_TRANSCRIPTSEGMENT']._serialized_end=1843
+  _globals['_TRANSCRIPTWORD']._serialized_start=1845
+  _globals['_TRANSCRIPTWORD']._serialized_end=1966
 # @@protoc_insertion_point(module_scope)

@@ -68,6 +68,58 @@ VAD_MODE_OFF: VadMode.ValueType  # 2
 """The audio is decoded whole."""
 Global___VadMode: _TypeAlias = VadMode  # noqa: Y015
 
+class _ChannelMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ChannelModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ChannelMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CHANNEL_MODE_UNSPECIFIED: _ChannelMode.ValueType  # 0
+    """Same as MIX."""
+    CHANNEL_MODE_MIX: _ChannelMode.ValueType  # 1
+    """They are mixed and heard as one."""
+    CHANNEL_MODE_SEPARATE: _ChannelMode.ValueType  # 2
+    """Each has a transcript of its own, with its own language; segments are merged by time. Silent channels have none,
+    and what two channels hold alike stands in both.
+    """
+
+class ChannelMode(_ChannelMode, metaclass=_ChannelModeEnumTypeWrapper):
+    """What is done with several channels. May receive new values."""
+
+CHANNEL_MODE_UNSPECIFIED: ChannelMode.ValueType  # 0
+"""Same as MIX."""
+CHANNEL_MODE_MIX: ChannelMode.ValueType  # 1
+"""They are mixed and heard as one."""
+CHANNEL_MODE_SEPARATE: ChannelMode.ValueType  # 2
+"""Each has a transcript of its own, with its own language; segments are merged by time. Silent channels have none,
+and what two channels hold alike stands in both.
+"""
+Global___ChannelMode: _TypeAlias = ChannelMode  # noqa: Y015
+
+class _WindowMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WindowModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WindowMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WINDOW_MODE_UNSPECIFIED: _WindowMode.ValueType  # 0
+    """Same as FULL."""
+    WINDOW_MODE_FULL: _WindowMode.ValueType  # 1
+    """Always the model's own length (Whisper: 30 s), whatever the speech."""
+    WINDOW_MODE_SHORT: _WindowMode.ValueType  # 2
+    """No more than the speech needs, with a margin: short clips cost a fraction; now and then a word differs."""
+
+class WindowMode(_WindowMode, metaclass=_WindowModeEnumTypeWrapper):
+    """How much the encoder reads. May receive new values."""
+
+WINDOW_MODE_UNSPECIFIED: WindowMode.ValueType  # 0
+"""Same as FULL."""
+WINDOW_MODE_FULL: WindowMode.ValueType  # 1
+"""Always the model's own length (Whisper: 30 s), whatever the speech."""
+WINDOW_MODE_SHORT: WindowMode.ValueType  # 2
+"""No more than the speech needs, with a margin: short clips cost a fraction; now and then a word differs."""
+Global___WindowMode: _TypeAlias = WindowMode  # noqa: Y015
+
 @_typing.final
 class TranscriptionSpec(_message.Message):
     """What to transcribe and how."""
@@ -78,7 +130,7 @@ class TranscriptionSpec(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def input(self) -> _common_pb2.InputSource:
-        """Audio, or a video container whose first audio stream is used."""
+        """Audio, or a video container with sound."""
 
     @_builtins.property
     def config(self) -> Global___TranscriptionConfig:
@@ -114,6 +166,11 @@ class TranscriptionConfig(_message.Message):
     INITIAL_PROMPT_FIELD_NUMBER: _builtins.int
     HOTWORDS_FIELD_NUMBER: _builtins.int
     CLIPS_FIELD_NUMBER: _builtins.int
+    AUDIO_STREAM_FIELD_NUMBER: _builtins.int
+    CHANNEL_MODE_FIELD_NUMBER: _builtins.int
+    WINDOW_MODE_FIELD_NUMBER: _builtins.int
+    GUARD_FIELD_NUMBER: _builtins.int
+    SPEAKERS_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model name; empty: the server's default speech model."""
     language_code: _builtins.str
@@ -130,6 +187,12 @@ class TranscriptionConfig(_message.Message):
     """Sampling temperature, 0 to 1; absent: the engine's fallback ladder."""
     initial_prompt: _builtins.str
     """Text that primes the decoder, at most 900 code points."""
+    audio_stream: _builtins.int
+    """Which audio stream of the file, 0 to 255; absent: the first."""
+    channel_mode: Global___ChannelMode.ValueType
+    """What is done with several channels."""
+    window_mode: Global___WindowMode.ValueType
+    """How much the encoder reads for a short window."""
     @_builtins.property
     def hotwords(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Words to favour, at most 64 of at most 64 code points."""
@@ -137,6 +200,14 @@ class TranscriptionConfig(_message.Message):
     @_builtins.property
     def clips(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.TimeRange]:
         """Parts to transcribe, in order and not overlapping; empty: everything."""
+
+    @_builtins.property
+    def guard(self) -> Global___TranscriptionGuard:
+        """When a window is decoded again, or taken for silence."""
+
+    @_builtins.property
+    def speakers(self) -> Global___SpeakerConfig:
+        """Also tell speakers apart; absent: no."""
 
     def __init__(
         self,
@@ -151,21 +222,102 @@ class TranscriptionConfig(_message.Message):
         initial_prompt: _builtins.str = ...,
         hotwords: _abc.Iterable[_builtins.str] | None = ...,
         clips: _abc.Iterable[_common_pb2.TimeRange] | None = ...,
+        audio_stream: _builtins.int | None = ...,
+        channel_mode: Global___ChannelMode.ValueType = ...,
+        window_mode: Global___WindowMode.ValueType = ...,
+        guard: Global___TranscriptionGuard | None = ...,
+        speakers: Global___SpeakerConfig | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_beam_size", b"_beam_size", "_temperature", b"_temperature", "beam_size", b"beam_size", "temperature", b"temperature"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_audio_stream", b"_audio_stream", "_beam_size", b"_beam_size", "_temperature", b"_temperature", "audio_stream", b"audio_stream", "beam_size", b"beam_size", "guard", b"guard", "speakers", b"speakers", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_beam_size", b"_beam_size", "_temperature", b"_temperature", "beam_size", b"beam_size", "clips", b"clips", "enable_word_timestamps", b"enable_word_timestamps", "hotwords", b"hotwords", "initial_prompt", b"initial_prompt", "language_code", b"language_code", "model", b"model", "task", b"task", "temperature", b"temperature", "vad_mode", b"vad_mode"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_audio_stream", b"_audio_stream", "_beam_size", b"_beam_size", "_temperature", b"_temperature", "audio_stream", b"audio_stream", "beam_size", b"beam_size", "channel_mode", b"channel_mode", "clips", b"clips", "enable_word_timestamps", b"enable_word_timestamps", "guard", b"guard", "hotwords", b"hotwords", "initial_prompt", b"initial_prompt", "language_code", b"language_code", "model", b"model", "speakers", b"speakers", "task", b"task", "temperature", b"temperature", "vad_mode", b"vad_mode", "window_mode", b"window_mode"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__audio_stream: _TypeAlias = _typing.Literal["audio_stream"]  # noqa: Y015
+    _WhichOneofArgType__audio_stream: _TypeAlias = _typing.Literal["_audio_stream", b"_audio_stream"]  # noqa: Y015
     _WhichOneofReturnType__beam_size: _TypeAlias = _typing.Literal["beam_size"]  # noqa: Y015
     _WhichOneofArgType__beam_size: _TypeAlias = _typing.Literal["_beam_size", b"_beam_size"]  # noqa: Y015
     _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
     _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__audio_stream) -> _WhichOneofReturnType__audio_stream | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__beam_size) -> _WhichOneofReturnType__beam_size | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
 
 Global___TranscriptionConfig: _TypeAlias = TranscriptionConfig  # noqa: Y015
+
+@_typing.final
+class TranscriptionGuard(_message.Message):
+    """Thresholds that each window is held to. A window that fails one is decoded again at the next temperature of the
+    fallback ladder.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_COMPRESSION_RATIO_FIELD_NUMBER: _builtins.int
+    MIN_AVG_LOGPROB_FIELD_NUMBER: _builtins.int
+    MAX_NO_SPEECH_PROBABILITY_FIELD_NUMBER: _builtins.int
+    max_compression_ratio: _builtins.float
+    """Text length over compressed length above which a window counts as a loop; default 2.4."""
+    min_avg_logprob: _builtins.float
+    """Mean log-probability of the tokens below which a window counts as badly heard; default -1."""
+    max_no_speech_probability: _builtins.float
+    """Probability of no speech above which a badly heard window counts as silence; default 0.6."""
+    def __init__(
+        self,
+        *,
+        max_compression_ratio: _builtins.float | None = ...,
+        min_avg_logprob: _builtins.float | None = ...,
+        max_no_speech_probability: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_compression_ratio", b"_max_compression_ratio", "_max_no_speech_probability", b"_max_no_speech_probability", "_min_avg_logprob", b"_min_avg_logprob", "max_compression_ratio", b"max_compression_ratio", "max_no_speech_probability", b"max_no_speech_probability", "min_avg_logprob", b"min_avg_logprob"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_compression_ratio", b"_max_compression_ratio", "_max_no_speech_probability", b"_max_no_speech_probability", "_min_avg_logprob", b"_min_avg_logprob", "max_compression_ratio", b"max_compression_ratio", "max_no_speech_probability", b"max_no_speech_probability", "min_avg_logprob", b"min_avg_logprob"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__max_compression_ratio: _TypeAlias = _typing.Literal["max_compression_ratio"]  # noqa: Y015
+    _WhichOneofArgType__max_compression_ratio: _TypeAlias = _typing.Literal["_max_compression_ratio", b"_max_compression_ratio"]  # noqa: Y015
+    _WhichOneofReturnType__max_no_speech_probability: _TypeAlias = _typing.Literal["max_no_speech_probability"]  # noqa: Y015
+    _WhichOneofArgType__max_no_speech_probability: _TypeAlias = _typing.Literal["_max_no_speech_probability", b"_max_no_speech_probability"]  # noqa: Y015
+    _WhichOneofReturnType__min_avg_logprob: _TypeAlias = _typing.Literal["min_avg_logprob"]  # noqa: Y015
+    _WhichOneofArgType__min_avg_logprob: _TypeAlias = _typing.Literal["_min_avg_logprob", b"_min_avg_logprob"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_compression_ratio) -> _WhichOneofReturnType__max_compression_ratio | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__max_no_speech_probability) -> _WhichOneofReturnType__max_no_speech_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_avg_logprob) -> _WhichOneofReturnType__min_avg_logprob | None: ...
+
+Global___TranscriptionGuard: _TypeAlias = TranscriptionGuard  # noqa: Y015
+
+@_typing.final
+class SpeakerConfig(_message.Message):
+    """How speakers are told apart; with CHANNEL_MODE_SEPARATE on each channel by itself. Who speaks is known at the end:
+    segments that are streamed meanwhile name nobody, and one with words may be several in the result, cut where the
+    speaker changes.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_SPEAKER_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_SPEAKER_COUNT_FIELD_NUMBER: _builtins.int
+    min_speaker_count: _builtins.int
+    """Fewest speakers, 1 to 32; 0: unknown."""
+    max_speaker_count: _builtins.int
+    """Most speakers, 1 to 32; 0: unknown."""
+    def __init__(
+        self,
+        *,
+        min_speaker_count: _builtins.int = ...,
+        max_speaker_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_speaker_count", b"max_speaker_count", "min_speaker_count", b"min_speaker_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SpeakerConfig: _TypeAlias = SpeakerConfig  # noqa: Y015
 
 @_typing.final
 class TranscriptionResult(_message.Message):
@@ -180,23 +332,43 @@ class TranscriptionResult(_message.Message):
     SPEECH_DURATION_MS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     SEGMENTS_FIELD_NUMBER: _builtins.int
+    CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    SPEAKER_MODEL_FIELD_NUMBER: _builtins.int
+    SPEECH_FIELD_NUMBER: _builtins.int
     language_code: _builtins.str
     """Language spoken (given or detected)."""
     language_confidence: _builtins.float
     """Probability of the detected language; absent if it was given."""
     audio_duration_ms: _builtins.int
-    """Length of the audio in milliseconds."""
+    """Length of the audio in milliseconds: as it was decoded or, if the last clip ends before it, as the file tells it."""
     speech_duration_ms: _builtins.int
-    """Length that was left after voice-activity detection, in milliseconds."""
+    """Length that was left after voice-activity detection, in milliseconds. Speech on several channels at once counts
+    once.
+    """
     text: _builtins.str
     """All segments' texts, joined; segment i is text[text_start:text_end]."""
+    channel_count: _builtins.int
+    """Channels of the stream that was read."""
     @_builtins.property
     def model(self) -> _common_pb2.ModelRef:
         """Weights that produced it."""
 
     @_builtins.property
     def segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranscriptSegment]:
-        """Segments in time order."""
+        """Segments in the order of their start, those that begin together in the order of their channels. A watch tells
+        them in this order, too: each as soon as no channel can have an earlier one.
+        """
+
+    @_builtins.property
+    def speaker_model(self) -> _common_pb2.ModelRef:
+        """Weights that told speakers apart; absent: not asked for."""
+
+    @_builtins.property
+    def speech(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.TimeRange]:
+        """Where there was speech, in time order, as voice-activity detection found it, with a margin of 400 ms on both sides
+        where there is room for it; with VAD_MODE_OFF what was decoded. Where speech of several channels overlaps, it is
+        one range.
+        """
 
     def __init__(
         self,
@@ -208,10 +380,13 @@ class TranscriptionResult(_message.Message):
         speech_duration_ms: _builtins.int = ...,
         text: _builtins.str = ...,
         segments: _abc.Iterable[Global___TranscriptSegment] | None = ...,
+        channel_count: _builtins.int = ...,
+        speaker_model: _common_pb2.ModelRef | None = ...,
+        speech: _abc.Iterable[_common_pb2.TimeRange] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_language_confidence", b"_language_confidence", "language_confidence", b"language_confidence", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_language_confidence", b"_language_confidence", "language_confidence", b"language_confidence", "model", b"model", "speaker_model", b"speaker_model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_language_confidence", b"_language_confidence", "audio_duration_ms", b"audio_duration_ms", "language_code", b"language_code", "language_confidence", b"language_confidence", "model", b"model", "segments", b"segments", "speech_duration_ms", b"speech_duration_ms", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_language_confidence", b"_language_confidence", "audio_duration_ms", b"audio_duration_ms", "channel_count", b"channel_count", "language_code", b"language_code", "language_confidence", b"language_confidence", "model", b"model", "segments", b"segments", "speaker_model", b"speaker_model", "speech", b"speech", "speech_duration_ms", b"speech_duration_ms", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__language_confidence: _TypeAlias = _typing.Literal["language_confidence"]  # noqa: Y015
     _WhichOneofArgType__language_confidence: _TypeAlias = _typing.Literal["_language_confidence", b"_language_confidence"]  # noqa: Y015
@@ -237,6 +412,10 @@ class TranscriptSegment(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     NO_SPEECH_PROBABILITY_FIELD_NUMBER: _builtins.int
     COMPRESSION_RATIO_FIELD_NUMBER: _builtins.int
+    TEMPERATURE_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    SPEAKER_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """0-based position in the transcript."""
     start_ms: _builtins.int
@@ -255,6 +434,14 @@ class TranscriptSegment(_message.Message):
     """Probability that the segment holds no speech."""
     compression_ratio: _builtins.float
     """Text length over compressed length; above about 2.4 hints at a loop."""
+    temperature: _builtins.float
+    """Temperature at which its window was decoded in the end."""
+    channel: _builtins.int
+    """Channel, from 0; absent unless CHANNEL_MODE_SEPARATE."""
+    language_code: _builtins.str
+    """Language spoken here, as it was given or detected for its channel."""
+    speaker: _builtins.str
+    """Who speaks: "S1", "S2", ... by first appearance; empty unless asked for or unknown."""
     @_builtins.property
     def words(self) -> _containers.RepeatedCompositeFieldContainer[Global___TranscriptWord]:
         """Words; empty unless enable_word_timestamps."""
@@ -272,23 +459,35 @@ class TranscriptSegment(_message.Message):
         confidence: _builtins.float | None = ...,
         no_speech_probability: _builtins.float | None = ...,
         compression_ratio: _builtins.float | None = ...,
+        temperature: _builtins.float | None = ...,
+        channel: _builtins.int | None = ...,
+        language_code: _builtins.str = ...,
+        speaker: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_compression_ratio", b"_compression_ratio", "_confidence", b"_confidence", "_no_speech_probability", b"_no_speech_probability", "compression_ratio", b"compression_ratio", "confidence", b"confidence", "no_speech_probability", b"no_speech_probability"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_compression_ratio", b"_compression_ratio", "_confidence", b"_confidence", "_no_speech_probability", b"_no_speech_probability", "_temperature", b"_temperature", "channel", b"channel", "compression_ratio", b"compression_ratio", "confidence", b"confidence", "no_speech_probability", b"no_speech_probability", "temperature", b"temperature"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_compression_ratio", b"_compression_ratio", "_confidence", b"_confidence", "_no_speech_probability", b"_no_speech_probability", "compression_ratio", b"compression_ratio", "confidence", b"confidence", "end_ms", b"end_ms", "index", b"index", "no_speech_probability", b"no_speech_probability", "start_ms", b"start_ms", "text", b"text", "text_end", b"text_end", "text_start", b"text_start", "words", b"words"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_channel", b"_channel", "_compression_ratio", b"_compression_ratio", "_confidence", b"_confidence", "_no_speech_probability", b"_no_speech_probability", "_temperature", b"_temperature", "channel", b"channel", "compression_ratio", b"compression_ratio", "confidence", b"confidence", "end_ms", b"end_ms", "index", b"index", "language_code", b"language_code", "no_speech_probability", b"no_speech_probability", "speaker", b"speaker", "start_ms", b"start_ms", "temperature", b"temperature", "text", b"text", "text_end", b"text_end", "text_start", b"text_start", "words", b"words"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__channel: _TypeAlias = _typing.Literal["channel"]  # noqa: Y015
+    _WhichOneofArgType__channel: _TypeAlias = _typing.Literal["_channel", b"_channel"]  # noqa: Y015
     _WhichOneofReturnType__compression_ratio: _TypeAlias = _typing.Literal["compression_ratio"]  # noqa: Y015
     _WhichOneofArgType__compression_ratio: _TypeAlias = _typing.Literal["_compression_ratio", b"_compression_ratio"]  # noqa: Y015
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
     _WhichOneofReturnType__no_speech_probability: _TypeAlias = _typing.Literal["no_speech_probability"]  # noqa: Y015
     _WhichOneofArgType__no_speech_probability: _TypeAlias = _typing.Literal["_no_speech_probability", b"_no_speech_probability"]  # noqa: Y015
+    _WhichOneofReturnType__temperature: _TypeAlias = _typing.Literal["temperature"]  # noqa: Y015
+    _WhichOneofArgType__temperature: _TypeAlias = _typing.Literal["_temperature", b"_temperature"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__channel) -> _WhichOneofReturnType__channel | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__compression_ratio) -> _WhichOneofReturnType__compression_ratio | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__no_speech_probability) -> _WhichOneofReturnType__no_speech_probability | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__temperature) -> _WhichOneofReturnType__temperature | None: ...
 
 Global___TranscriptSegment: _TypeAlias = TranscriptSegment  # noqa: Y015
 
@@ -302,6 +501,7 @@ class TranscriptWord(_message.Message):
     END_MS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    SPEAKER_FIELD_NUMBER: _builtins.int
     start_ms: _builtins.int
     """Start in milliseconds from the beginning of the audio."""
     end_ms: _builtins.int
@@ -310,6 +510,8 @@ class TranscriptWord(_message.Message):
     """The word with its punctuation, without blanks around it."""
     confidence: _builtins.float
     """Probability that the decoder gave it."""
+    speaker: _builtins.str
+    """Who says it, as in TranscriptSegment.speaker."""
     def __init__(
         self,
         *,
@@ -317,10 +519,11 @@ class TranscriptWord(_message.Message):
         end_ms: _builtins.int = ...,
         text: _builtins.str = ...,
         confidence: _builtins.float | None = ...,
+        speaker: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "end_ms", b"end_ms", "start_ms", b"start_ms", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "end_ms", b"end_ms", "speaker", b"speaker", "start_ms", b"start_ms", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015

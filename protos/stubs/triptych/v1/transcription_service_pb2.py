@@ -26,13 +26,19 @@ from triptych.v1 import job_pb2 as triptych_dot_v1_dot_job__pb2
 from triptych.v1 import transcription_pb2 as triptych_dot_v1_dot_transcription__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'triptych/v1/transcription_service.proto\x12\x0btriptych.v1\x1a\x15triptych/v1/job.proto\x1a\x1ftriptych/v1/transcription.proto\"\x7f\n\x11TranscribeRequest\x12,\n\x04spec\x18\x01 \x01(\x0b\x32\x1e.triptych.v1.TranscriptionSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x89\x01\n\x12TranscribeResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32 .triptych.v1.TranscriptionResultH\x00\x12\x15\n\x0bresult_blob\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome\"\x85\x01\n\x17StreamTranscribeRequest\x12,\n\x04spec\x18\x01 \x01(\x0b\x32\x1e.triptych.v1.TranscriptionSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"@\n\x18StreamTranscribeResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent2\xcc\x01\n\x14TranscriptionService\x12O\n\nTranscribe\x12\x1e.triptych.v1.TranscribeRequest\x1a\x1f.triptych.v1.TranscribeResponse\"\x00\x12\x63\n\x10StreamTranscribe\x12$.triptych.v1.StreamTranscribeRequest\x1a%.triptych.v1.StreamTranscribeResponse\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'triptych/v1/transcription_service.proto\x12\x0btriptych.v1\x1a\x15triptych/v1/job.proto\x1a\x1ftriptych/v1/transcription.proto\"\x7f\n\x11TranscribeRequest\x12,\n\x04spec\x18\x01 \x01(\x0b\x32\x1e.triptych.v1.TranscriptionSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x89\x01\n\x12TranscribeResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32 .triptych.v1.TranscriptionResultH\x00\x12\x15\n\x0bresult_blob\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome\"\x85\x01\n\x17StreamTranscribeRequest\x12,\n\x04spec\x18\x01 \x01(\x0b\x32\x1e.triptych.v1.TranscriptionSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"@\n\x18StreamTranscribeResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent\"^\n\x15LiveTranscribeRequest\x12)\n\x06\x63onfig\x18\x01 \x01(\x0b\x32\x17.triptych.v1.LiveConfigH\x00\x12\x0f\n\x05\x61udio\x18\x02 \x01(\x0cH\x00\x42\t\n\x07request\"\xc6\x02\n\nLiveConfig\x12\x30\n\x06\x63onfig\x18\x01 \x01(\x0b\x32 .triptych.v1.TranscriptionConfig\x12+\n\x08\x65ncoding\x18\x02 \x01(\x0e\x32\x19.triptych.v1.LiveEncoding\x12\x16\n\x0esample_rate_hz\x18\x03 \x01(\x05\x12\x15\n\rchannel_count\x18\x04 \x01(\x05\x12\x17\n\x0finterim_results\x18\x05 \x01(\x08\x12-\n\x0b\x65ndpointing\x18\x06 \x01(\x0b\x32\x18.triptych.v1.Endpointing\x12\x33\n\x06labels\x18\x07 \x03(\x0b\x32#.triptych.v1.LiveConfig.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\";\n\x0b\x45ndpointing\x12\x12\n\nsilence_ms\x18\x01 \x01(\x05\x12\x18\n\x10max_utterance_ms\x18\x02 \x01(\x05\"\xd1\x01\n\x16LiveTranscribeResponse\x12+\n\x07started\x18\x01 \x01(\x0b\x32\x18.triptych.v1.LiveStartedH\x00\x12+\n\x07interim\x18\x02 \x01(\x0b\x32\x18.triptych.v1.LiveInterimH\x00\x12\'\n\x05\x66inal\x18\x03 \x01(\x0b\x32\x16.triptych.v1.LiveFinalH\x00\x12+\n\theartbeat\x18\x04 \x01(\x0b\x32\x16.triptych.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"<\n\x0bLiveStarted\x12-\n\x0b\x65ndpointing\x18\x01 \x01(\x0b\x32\x18.triptych.v1.Endpointing\"\x85\x01\n\x0bLiveInterim\x12\x11\n\tutterance\x18\x01 \x01(\x05\x12\x10\n\x08start_ms\x18\x02 \x01(\x03\x12\x0e\n\x06\x65nd_ms\x18\x03 \x01(\x03\x12\x13\n\x0bstable_text\x18\x04 \x01(\t\x12\x15\n\runstable_text\x18\x05 \x01(\t\x12\x15\n\rlanguage_code\x18\x06 \x01(\t\"]\n\tLiveFinal\x12\x11\n\tutterance\x18\x01 \x01(\x05\x12\x30\n\x06result\x18\x02 \x01(\x0b\x32 .triptych.v1.TranscriptionResult\x12\x0b\n\x03job\x18\x03 \x01(\t\"\xbf\x01\n\x17\x46ormatTranscriptRequest\x12\r\n\x03job\x18\x01 \x01(\tH\x00\x12\x32\n\x06result\x18\x02 \x01(\x0b\x32 .triptych.v1.TranscriptionResultH\x00\x12-\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x1d.triptych.v1.TranscriptFormat\x12(\n\tcue_rules\x18\x04 \x01(\x0b\x32\x15.triptych.v1.CueRulesB\x08\n\x06source\"\x9d\x01\n\x08\x43ueRules\x12\x17\n\x0fmax_line_length\x18\x01 \x01(\x05\x12\x16\n\x0emax_line_count\x18\x02 \x01(\x05\x12\x17\n\x0fmax_duration_ms\x18\x03 \x01(\x05\x12\x1c\n\x0fmin_duration_ms\x18\x04 \x01(\x05H\x00\x88\x01\x01\x12\x15\n\rshow_speakers\x18\x05 \x01(\x08\x42\x12\n\x10_min_duration_ms\"?\n\x18\x46ormatTranscriptResponse\x12\x0f\n\x07\x63ontent\x18\x01 \x01(\t\x12\x12\n\nmedia_type\x18\x02 \x01(\t*\x7f\n\x0cLiveEncoding\x12\x1d\n\x19LIVE_ENCODING_UNSPECIFIED\x10\x00\x12\x1b\n\x17LIVE_ENCODING_PCM_S16LE\x10\x01\x12\x1b\n\x17LIVE_ENCODING_PCM_F32LE\x10\x02\x12\x16\n\x12LIVE_ENCODING_OPUS\x10\x03*\xbe\x01\n\x10TranscriptFormat\x12!\n\x1dTRANSCRIPT_FORMAT_UNSPECIFIED\x10\x00\x12\x1a\n\x16TRANSCRIPT_FORMAT_TEXT\x10\x01\x12\x19\n\x15TRANSCRIPT_FORMAT_SRT\x10\x02\x12\x19\n\x15TRANSCRIPT_FORMAT_VTT\x10\x03\x12\x19\n\x15TRANSCRIPT_FORMAT_TSV\x10\x04\x12\x1a\n\x16TRANSCRIPT_FORMAT_JSON\x10\x05\x32\x90\x03\n\x14TranscriptionService\x12O\n\nTranscribe\x12\x1e.triptych.v1.TranscribeRequest\x1a\x1f.triptych.v1.TranscribeResponse\"\x00\x12\x63\n\x10StreamTranscribe\x12$.triptych.v1.StreamTranscribeRequest\x1a%.triptych.v1.StreamTranscribeResponse\"\x00\x30\x01\x12_\n\x0eLiveTranscribe\x12\".triptych.v1.LiveTranscribeRequest\x1a#.triptych.v1.LiveTranscribeResponse\"\x00(\x01\x30\x01\x12\x61\n\x10\x46ormatTranscript\x12$.triptych.v1.FormatTranscriptRequest\x1a%.triptych.v1.FormatTranscriptResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.transcription_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LIVECONFIG_LABELSENTRY']._loaded_options = None
+  _globals['_LIVECONFIG_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_LIVEENCODING']._serialized_start=1993
+  _globals['_LIVEENCODING']._serialized_end=2120
+  _globals['_TRANSCRIPTFORMAT']._serialized_start=2123
+  _globals['_TRANSCRIPTFORMAT']._serialized_end=2313
   _globals['_TRANSCRIBEREQUEST']._serialized_start=112
   _globals['_TRANSCRIBEREQUEST']._serialized_end=239
   _globals['_TRANSCRIBERESPONSE']._serialized_start=242
@@ -41,6 +47,28 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMTRANSCRIBEREQUEST']._serialized_end=515
   _globals['_STREAMTRANSCRIBERESPONSE']._serialized_start=517
   _globals['_STREAMTRANSCRIBERESPONSE']._serialized_end=581
-  _globals['_TRANSCRIPTIONSERVICE']._serialized_start=584
-  _globals['_TRANSCRIPTIONSERVICE']._serialized_end=788
+  _globals['_LIVETRANSCRIBEREQUEST']._serialized_start=583
+  _globals['_LIVETRANSCRIBEREQUEST']._serialized_end=677
+  _globals['_LIVECONFIG']._serialized_start=680
+  _globals['_LIVECONFIG']._serialized_end=1006
+  _globals['_LIVECONFIG_LABELSENTRY']._serialized_start=961
+  _globals['_LIVECONFIG_LABELSENTRY']._serialized_end=1006
+  _globals['_ENDPOINTING']._serialized_start=1008
+  _globals['_ENDPOINTING']._serialized_end=1067
+  _globals['_LIVETRANSCRIBERESPONSE']._serialized_start=1070
+  _globals['_LIVETRANSCRIBERESPONSE']._serialized_end=1279
+  _globals['_LIVESTARTED']._serialized_start=1281
+  _globals['_LIVESTARTED']._serialized_end=1341
+  _globals['_LIVEINTERIM']._serialized_start=1344
+  _globals['_LIVEINTERIM']._serialized_end=1477
+  _globals['_LIVEFINAL']._serialized_start=1479
+  _globals['_LIVEFINAL']._serialized_end=1572
+  _globals['_FORMATTRANSCRIPTREQUEST']._serialized_start=1575
+  _globals['_FORMATTRANSCRIPTREQUEST']._serialized_end=1766
+  _globals['_CUERULES']._serialized_start=1769
+  _globals['_CUERULES']._serialized_end=1926
+  _globals['_FORMATTRANSCRIPTRESPONSE']._serialized_start=1928
+  _globals['_FORMATTRANSCRIPTRESPONSE']._serialized_end=1991
+  _globals['_TRANSCRIPTIONSERVICE']._serialized_start=2316
+  _globals['_TRANSCRIPTIONSERVICE']._serialized_end=2716
 # @@protoc_insertion_point(module_scope)

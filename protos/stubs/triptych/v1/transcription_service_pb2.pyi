@@ -3,8 +3,11 @@
 isort:skip_file
 Speech to text."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from triptych.v1 import job_pb2 as _job_pb2
 from triptych.v1 import transcription_pb2 as _transcription_pb2
 import builtins as _builtins
@@ -17,6 +20,70 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _LiveEncoding:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _LiveEncodingEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LiveEncoding.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    LIVE_ENCODING_UNSPECIFIED: _LiveEncoding.ValueType  # 0
+    """Not said: an error."""
+    LIVE_ENCODING_PCM_S16LE: _LiveEncoding.ValueType  # 1
+    """PCM, signed 16 bits, little endian."""
+    LIVE_ENCODING_PCM_F32LE: _LiveEncoding.ValueType  # 2
+    """PCM, 32-bit float, little endian, full scale 1."""
+    LIVE_ENCODING_OPUS: _LiveEncoding.ValueType  # 3
+    """Opus packets (RFC 6716), one a message, without a container."""
+
+class LiveEncoding(_LiveEncoding, metaclass=_LiveEncodingEnumTypeWrapper):
+    """What a live stream carries. May receive new values."""
+
+LIVE_ENCODING_UNSPECIFIED: LiveEncoding.ValueType  # 0
+"""Not said: an error."""
+LIVE_ENCODING_PCM_S16LE: LiveEncoding.ValueType  # 1
+"""PCM, signed 16 bits, little endian."""
+LIVE_ENCODING_PCM_F32LE: LiveEncoding.ValueType  # 2
+"""PCM, 32-bit float, little endian, full scale 1."""
+LIVE_ENCODING_OPUS: LiveEncoding.ValueType  # 3
+"""Opus packets (RFC 6716), one a message, without a container."""
+Global___LiveEncoding: _TypeAlias = LiveEncoding  # noqa: Y015
+
+class _TranscriptFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TranscriptFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TranscriptFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TRANSCRIPT_FORMAT_UNSPECIFIED: _TranscriptFormat.ValueType  # 0
+    """Not said: an error."""
+    TRANSCRIPT_FORMAT_TEXT: _TranscriptFormat.ValueType  # 1
+    """Text, a segment a line."""
+    TRANSCRIPT_FORMAT_SRT: _TranscriptFormat.ValueType  # 2
+    """SubRip."""
+    TRANSCRIPT_FORMAT_VTT: _TranscriptFormat.ValueType  # 3
+    """WebVTT."""
+    TRANSCRIPT_FORMAT_TSV: _TranscriptFormat.ValueType  # 4
+    """Tab-separated: start and end in milliseconds, text; with a heading."""
+    TRANSCRIPT_FORMAT_JSON: _TranscriptFormat.ValueType  # 5
+    """TranscriptionResult in protobuf's JSON mapping, with the contract's field names."""
+
+class TranscriptFormat(_TranscriptFormat, metaclass=_TranscriptFormatEnumTypeWrapper):
+    """What a transcript is written as. May receive new values."""
+
+TRANSCRIPT_FORMAT_UNSPECIFIED: TranscriptFormat.ValueType  # 0
+"""Not said: an error."""
+TRANSCRIPT_FORMAT_TEXT: TranscriptFormat.ValueType  # 1
+"""Text, a segment a line."""
+TRANSCRIPT_FORMAT_SRT: TranscriptFormat.ValueType  # 2
+"""SubRip."""
+TRANSCRIPT_FORMAT_VTT: TranscriptFormat.ValueType  # 3
+"""WebVTT."""
+TRANSCRIPT_FORMAT_TSV: TranscriptFormat.ValueType  # 4
+"""Tab-separated: start and end in milliseconds, text; with a heading."""
+TRANSCRIPT_FORMAT_JSON: TranscriptFormat.ValueType  # 5
+"""TranscriptionResult in protobuf's JSON mapping, with the contract's field names."""
+Global___TranscriptFormat: _TypeAlias = TranscriptFormat  # noqa: Y015
 
 @_typing.final
 class TranscribeRequest(_message.Message):
@@ -145,3 +212,390 @@ class StreamTranscribeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamTranscribeResponse: _TypeAlias = StreamTranscribeResponse  # noqa: Y015
+
+@_typing.final
+class LiveTranscribeRequest(_message.Message):
+    """Request of LiveTranscribe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    AUDIO_FIELD_NUMBER: _builtins.int
+    audio: _builtins.bytes
+    """Audio in LiveConfig.encoding: PCM in pieces of any number of whole frames (a sample of each channel), or one
+    Opus packet. At most 256 KiB. How it is cut changes nothing.
+    """
+    @_builtins.property
+    def config(self) -> Global___LiveConfig:
+        """How to transcribe. The first message, and only that."""
+
+    def __init__(
+        self,
+        *,
+        config: Global___LiveConfig | None = ...,
+        audio: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "request", b"request"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio", b"audio", "config", b"config", "request", b"request"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_request: _TypeAlias = _typing.Literal["config", "audio"]  # noqa: Y015
+    _WhichOneofArgType_request: _TypeAlias = _typing.Literal["request", b"request"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_request) -> _WhichOneofReturnType_request | None: ...
+
+Global___LiveTranscribeRequest: _TypeAlias = LiveTranscribeRequest  # noqa: Y015
+
+@_typing.final
+class LiveConfig(_message.Message):
+    """How live speech comes and is transcribed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class LabelsEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    ENCODING_FIELD_NUMBER: _builtins.int
+    SAMPLE_RATE_HZ_FIELD_NUMBER: _builtins.int
+    CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
+    INTERIM_RESULTS_FIELD_NUMBER: _builtins.int
+    ENDPOINTING_FIELD_NUMBER: _builtins.int
+    LABELS_FIELD_NUMBER: _builtins.int
+    encoding: Global___LiveEncoding.ValueType
+    """What the audio is. Required."""
+    sample_rate_hz: _builtins.int
+    """Samples a second, 8000 to 192000. Required for PCM; of Opus 0 or 48000."""
+    channel_count: _builtins.int
+    """Interleaved channels, 1 to 8, of Opus 1 or 2, which are mixed; 0: 1."""
+    interim_results: _builtins.bool
+    """Whether results that may still change are sent."""
+    @_builtins.property
+    def config(self) -> _transcription_pb2.TranscriptionConfig:
+        """As for a file, but for window_mode, which is SHORT unless it is set; enable_word_timestamps, beam_size and
+        temperature are those of final results. clips, audio_stream, channel_mode and speakers must not be set, and vad_mode
+        must not be OFF.
+        """
+
+    @_builtins.property
+    def endpointing(self) -> Global___Endpointing:
+        """When an utterance ends."""
+
+    @_builtins.property
+    def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Labels of the jobs, as JobOptions.labels."""
+
+    def __init__(
+        self,
+        *,
+        config: _transcription_pb2.TranscriptionConfig | None = ...,
+        encoding: Global___LiveEncoding.ValueType = ...,
+        sample_rate_hz: _builtins.int = ...,
+        channel_count: _builtins.int = ...,
+        interim_results: _builtins.bool = ...,
+        endpointing: Global___Endpointing | None = ...,
+        labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "endpointing", b"endpointing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_count", b"channel_count", "config", b"config", "encoding", b"encoding", "endpointing", b"endpointing", "interim_results", b"interim_results", "labels", b"labels", "sample_rate_hz", b"sample_rate_hz"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveConfig: _TypeAlias = LiveConfig  # noqa: Y015
+
+@_typing.final
+class Endpointing(_message.Message):
+    """When an utterance ends."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SILENCE_MS_FIELD_NUMBER: _builtins.int
+    MAX_UTTERANCE_MS_FIELD_NUMBER: _builtins.int
+    silence_ms: _builtins.int
+    """Silence in the audio that ends it, 400 to 5000 ms; 0: 700."""
+    max_utterance_ms: _builtins.int
+    """Its longest length, 5000 to 28000 ms; 0: 10000. One that goes on is cut in its second half: in a silence, best at
+    the end of a sentence, or else between settled words.
+    """
+    def __init__(
+        self,
+        *,
+        silence_ms: _builtins.int = ...,
+        max_utterance_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_utterance_ms", b"max_utterance_ms", "silence_ms", b"silence_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Endpointing: _TypeAlias = Endpointing  # noqa: Y015
+
+@_typing.final
+class LiveTranscribeResponse(_message.Message):
+    """Response of LiveTranscribe."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STARTED_FIELD_NUMBER: _builtins.int
+    INTERIM_FIELD_NUMBER: _builtins.int
+    FINAL_FIELD_NUMBER: _builtins.int
+    HEARTBEAT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def started(self) -> Global___LiveStarted:
+        """The configuration is accepted, audio may come. Sent once, first."""
+
+    @_builtins.property
+    def interim(self) -> Global___LiveInterim:
+        """What is heard so far of the utterance that is being spoken; replaces the interim result before it."""
+
+    @_builtins.property
+    def final(self) -> Global___LiveFinal:
+        """An utterance has ended; this is its transcript."""
+
+    @_builtins.property
+    def heartbeat(self) -> _job_pb2.Heartbeat:
+        """Nothing happened for a while; the connection lives."""
+
+    def __init__(
+        self,
+        *,
+        started: Global___LiveStarted | None = ...,
+        interim: Global___LiveInterim | None = ...,
+        final: Global___LiveFinal | None = ...,
+        heartbeat: _job_pb2.Heartbeat | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "heartbeat", b"heartbeat", "interim", b"interim", "started", b"started"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event", "final", b"final", "heartbeat", b"heartbeat", "interim", b"interim", "started", b"started"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["started", "interim", "final", "heartbeat"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___LiveTranscribeResponse: _TypeAlias = LiveTranscribeResponse  # noqa: Y015
+
+@_typing.final
+class LiveStarted(_message.Message):
+    """The call has begun."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENDPOINTING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def endpointing(self) -> Global___Endpointing:
+        """Settings in force."""
+
+    def __init__(
+        self,
+        *,
+        endpointing: Global___Endpointing | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpointing", b"endpointing"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveStarted: _TypeAlias = LiveStarted  # noqa: Y015
+
+@_typing.final
+class LiveInterim(_message.Message):
+    """What is heard so far of an utterance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UTTERANCE_FIELD_NUMBER: _builtins.int
+    START_MS_FIELD_NUMBER: _builtins.int
+    END_MS_FIELD_NUMBER: _builtins.int
+    STABLE_TEXT_FIELD_NUMBER: _builtins.int
+    UNSTABLE_TEXT_FIELD_NUMBER: _builtins.int
+    LANGUAGE_CODE_FIELD_NUMBER: _builtins.int
+    utterance: _builtins.int
+    """Number of the utterance, from 0."""
+    start_ms: _builtins.int
+    """Where it begins, in milliseconds from the beginning of the audio."""
+    end_ms: _builtins.int
+    """End of the audio that was heard for this, in milliseconds from the beginning of the audio."""
+    stable_text: _builtins.str
+    """Words on which two decodings in a row agree: until the final result they are only added to. Where an utterance is
+    cut, those behind the cut are the next one's, and an interim result says so at once.
+    """
+    unstable_text: _builtins.str
+    """What follows them, blanks included, and may change."""
+    language_code: _builtins.str
+    """Language spoken (given or detected)."""
+    def __init__(
+        self,
+        *,
+        utterance: _builtins.int = ...,
+        start_ms: _builtins.int = ...,
+        end_ms: _builtins.int = ...,
+        stable_text: _builtins.str = ...,
+        unstable_text: _builtins.str = ...,
+        language_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_ms", b"end_ms", "language_code", b"language_code", "stable_text", b"stable_text", "start_ms", b"start_ms", "unstable_text", b"unstable_text", "utterance", b"utterance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveInterim: _TypeAlias = LiveInterim  # noqa: Y015
+
+@_typing.final
+class LiveFinal(_message.Message):
+    """The transcript of an utterance."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UTTERANCE_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    utterance: _builtins.int
+    """Number of the utterance, from 0."""
+    job: _builtins.str
+    """Job that gave it ("jobs/<id>")."""
+    @_builtins.property
+    def result(self) -> _transcription_pb2.TranscriptionResult:
+        """Its transcript; times are from the beginning of the audio, segment indexes from the beginning of the call."""
+
+    def __init__(
+        self,
+        *,
+        utterance: _builtins.int = ...,
+        result: _transcription_pb2.TranscriptionResult | None = ...,
+        job: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["job", b"job", "result", b"result", "utterance", b"utterance"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiveFinal: _TypeAlias = LiveFinal  # noqa: Y015
+
+@_typing.final
+class FormatTranscriptRequest(_message.Message):
+    """Request of FormatTranscript."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    CUE_RULES_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """A transcription job that has succeeded ("jobs/<id>")."""
+    format: Global___TranscriptFormat.ValueType
+    """What to write. Required."""
+    @_builtins.property
+    def result(self) -> _transcription_pb2.TranscriptionResult:
+        """A transcript."""
+
+    @_builtins.property
+    def cue_rules(self) -> Global___CueRules:
+        """How subtitles are cut."""
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        result: _transcription_pb2.TranscriptionResult | None = ...,
+        format: Global___TranscriptFormat.ValueType = ...,
+        cue_rules: Global___CueRules | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["cue_rules", b"cue_rules", "job", b"job", "result", b"result", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cue_rules", b"cue_rules", "format", b"format", "job", b"job", "result", b"result", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["job", "result"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___FormatTranscriptRequest: _TypeAlias = FormatTranscriptRequest  # noqa: Y015
+
+@_typing.final
+class CueRules(_message.Message):
+    """How subtitles are cut into cues. With word times cues follow the words, otherwise the segments' times are shared out
+    by length.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MAX_LINE_LENGTH_FIELD_NUMBER: _builtins.int
+    MAX_LINE_COUNT_FIELD_NUMBER: _builtins.int
+    MAX_DURATION_MS_FIELD_NUMBER: _builtins.int
+    MIN_DURATION_MS_FIELD_NUMBER: _builtins.int
+    SHOW_SPEAKERS_FIELD_NUMBER: _builtins.int
+    max_line_length: _builtins.int
+    """Most characters of a line, 10 to 200; 0: 42. Wide characters (Chinese, Japanese, Korean) count twice."""
+    max_line_count: _builtins.int
+    """Most lines of a cue, 1 to 5; 0: 2."""
+    max_duration_ms: _builtins.int
+    """Longest cue, 1000 to 30000 ms; 0: 7000."""
+    min_duration_ms: _builtins.int
+    """Shortest cue where the next one leaves room, 0 to 5000 ms; absent: 1000."""
+    show_speakers: _builtins.bool
+    """Whether cues begin with the speaker, where one is known."""
+    def __init__(
+        self,
+        *,
+        max_line_length: _builtins.int = ...,
+        max_line_count: _builtins.int = ...,
+        max_duration_ms: _builtins.int = ...,
+        min_duration_ms: _builtins.int | None = ...,
+        show_speakers: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_min_duration_ms", b"_min_duration_ms", "min_duration_ms", b"min_duration_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_duration_ms", b"_min_duration_ms", "max_duration_ms", b"max_duration_ms", "max_line_count", b"max_line_count", "max_line_length", b"max_line_length", "min_duration_ms", b"min_duration_ms", "show_speakers", b"show_speakers"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__min_duration_ms: _TypeAlias = _typing.Literal["min_duration_ms"]  # noqa: Y015
+    _WhichOneofArgType__min_duration_ms: _TypeAlias = _typing.Literal["_min_duration_ms", b"_min_duration_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_duration_ms) -> _WhichOneofReturnType__min_duration_ms | None: ...
+
+Global___CueRules: _TypeAlias = CueRules  # noqa: Y015
+
+@_typing.final
+class FormatTranscriptResponse(_message.Message):
+    """Response of FormatTranscript."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    content: _builtins.str
+    """The file's content, with \\n at line ends."""
+    media_type: _builtins.str
+    """Its media type."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.str = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "media_type", b"media_type"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FormatTranscriptResponse: _TypeAlias = FormatTranscriptResponse  # noqa: Y015

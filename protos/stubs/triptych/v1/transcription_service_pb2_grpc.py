@@ -45,6 +45,16 @@ class TranscriptionServiceStub:
                 request_serializer=triptych_dot_v1_dot_transcription__service__pb2.StreamTranscribeRequest.SerializeToString,
                 response_deserializer=triptych_dot_v1_dot_transcription__service__pb2.StreamTranscribeResponse.FromString,
                 _registered_method=True)
+        self.LiveTranscribe = channel.stream_stream(
+                '/triptych.v1.TranscriptionService/LiveTranscribe',
+                request_serializer=triptych_dot_v1_dot_transcription__service__pb2.LiveTranscribeRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_transcription__service__pb2.LiveTranscribeResponse.FromString,
+                _registered_method=True)
+        self.FormatTranscript = channel.unary_unary(
+                '/triptych.v1.TranscriptionService/FormatTranscript',
+                request_serializer=triptych_dot_v1_dot_transcription__service__pb2.FormatTranscriptRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_transcription__service__pb2.FormatTranscriptResponse.FromString,
+                _registered_method=True)
 
 
 class TranscriptionServiceServicer:
@@ -67,6 +77,25 @@ class TranscriptionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LiveTranscribe(self, request_iterator, context):
+        """Transcribes speech while it is spoken. The first message is the configuration, the others are audio in order; the
+        caller half-closes when the speech is over and then gets what is still missing. Each utterance is a job in the
+        interactive lane: a lost worker costs a repeat of it, not the call. The service reads no faster than it can
+        transcribe. Needs no deadline; a call that brings no audio for a while ends with DEADLINE_EXCEEDED /
+        AUDIO_TIMEOUT. A service that shuts down tells the finals it has and ends with UNAVAILABLE / SERVER_DRAINING, whose
+        metadata resume_ms says from where on the audio is to be sent again, in a new call.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FormatTranscript(self, request, context):
+        """Writes a transcript as subtitles or as a table.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_TranscriptionServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +108,16 @@ def add_TranscriptionServiceServicer_to_server(servicer, server):
                     servicer.StreamTranscribe,
                     request_deserializer=triptych_dot_v1_dot_transcription__service__pb2.StreamTranscribeRequest.FromString,
                     response_serializer=triptych_dot_v1_dot_transcription__service__pb2.StreamTranscribeResponse.SerializeToString,
+            ),
+            'LiveTranscribe': grpc.stream_stream_rpc_method_handler(
+                    servicer.LiveTranscribe,
+                    request_deserializer=triptych_dot_v1_dot_transcription__service__pb2.LiveTranscribeRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_transcription__service__pb2.LiveTranscribeResponse.SerializeToString,
+            ),
+            'FormatTranscript': grpc.unary_unary_rpc_method_handler(
+                    servicer.FormatTranscript,
+                    request_deserializer=triptych_dot_v1_dot_transcription__service__pb2.FormatTranscriptRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_transcription__service__pb2.FormatTranscriptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +175,60 @@ class TranscriptionService:
             '/triptych.v1.TranscriptionService/StreamTranscribe',
             triptych_dot_v1_dot_transcription__service__pb2.StreamTranscribeRequest.SerializeToString,
             triptych_dot_v1_dot_transcription__service__pb2.StreamTranscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiveTranscribe(request_iterator,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.stream_stream(
+            request_iterator,
+            target,
+            '/triptych.v1.TranscriptionService/LiveTranscribe',
+            triptych_dot_v1_dot_transcription__service__pb2.LiveTranscribeRequest.SerializeToString,
+            triptych_dot_v1_dot_transcription__service__pb2.LiveTranscribeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FormatTranscript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/triptych.v1.TranscriptionService/FormatTranscript',
+            triptych_dot_v1_dot_transcription__service__pb2.FormatTranscriptRequest.SerializeToString,
+            triptych_dot_v1_dot_transcription__service__pb2.FormatTranscriptResponse.FromString,
             options,
             channel_credentials,
             insecure,

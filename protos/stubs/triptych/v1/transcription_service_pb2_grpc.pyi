@@ -40,6 +40,16 @@ class TranscriptionServiceStub:
     """
     StreamTranscribe: _grpc.UnaryStreamMultiCallable[_transcription_service_pb2.StreamTranscribeRequest, _transcription_service_pb2.StreamTranscribeResponse]
     """Runs and streams progress and partial results; ends like JobService.WatchJob."""
+    LiveTranscribe: _grpc.StreamStreamMultiCallable[_transcription_service_pb2.LiveTranscribeRequest, _transcription_service_pb2.LiveTranscribeResponse]
+    """Transcribes speech while it is spoken. The first message is the configuration, the others are audio in order; the
+    caller half-closes when the speech is over and then gets what is still missing. Each utterance is a job in the
+    interactive lane: a lost worker costs a repeat of it, not the call. The service reads no faster than it can
+    transcribe. Needs no deadline; a call that brings no audio for a while ends with DEADLINE_EXCEEDED /
+    AUDIO_TIMEOUT. A service that shuts down tells the finals it has and ends with UNAVAILABLE / SERVER_DRAINING, whose
+    metadata resume_ms says from where on the audio is to be sent again, in a new call.
+    """
+    FormatTranscript: _grpc.UnaryUnaryMultiCallable[_transcription_service_pb2.FormatTranscriptRequest, _transcription_service_pb2.FormatTranscriptResponse]
+    """Writes a transcript as subtitles or as a table."""
 
 @_typing.type_check_only
 class TranscriptionServiceAsyncStub(TranscriptionServiceStub):
@@ -53,6 +63,16 @@ class TranscriptionServiceAsyncStub(TranscriptionServiceStub):
     """
     StreamTranscribe: _aio.UnaryStreamMultiCallable[_transcription_service_pb2.StreamTranscribeRequest, _transcription_service_pb2.StreamTranscribeResponse]  # type: ignore[assignment]
     """Runs and streams progress and partial results; ends like JobService.WatchJob."""
+    LiveTranscribe: _aio.StreamStreamMultiCallable[_transcription_service_pb2.LiveTranscribeRequest, _transcription_service_pb2.LiveTranscribeResponse]  # type: ignore[assignment]
+    """Transcribes speech while it is spoken. The first message is the configuration, the others are audio in order; the
+    caller half-closes when the speech is over and then gets what is still missing. Each utterance is a job in the
+    interactive lane: a lost worker costs a repeat of it, not the call. The service reads no faster than it can
+    transcribe. Needs no deadline; a call that brings no audio for a while ends with DEADLINE_EXCEEDED /
+    AUDIO_TIMEOUT. A service that shuts down tells the finals it has and ends with UNAVAILABLE / SERVER_DRAINING, whose
+    metadata resume_ms says from where on the audio is to be sent again, in a new call.
+    """
+    FormatTranscript: _aio.UnaryUnaryMultiCallable[_transcription_service_pb2.FormatTranscriptRequest, _transcription_service_pb2.FormatTranscriptResponse]  # type: ignore[assignment]
+    """Writes a transcript as subtitles or as a table."""
 
 class TranscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
     """Speech to text. Each call is a job of kind TRANSCRIPTION that the caller waits for."""
@@ -75,5 +95,27 @@ class TranscriptionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_transcription_service_pb2.StreamTranscribeResponse], _abc.AsyncIterator[_transcription_service_pb2.StreamTranscribeResponse]]:
         """Runs and streams progress and partial results; ends like JobService.WatchJob."""
+
+    @_abc_1.abstractmethod
+    def LiveTranscribe(
+        self,
+        request_iterator: _MaybeAsyncIterator[_transcription_service_pb2.LiveTranscribeRequest],
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_transcription_service_pb2.LiveTranscribeResponse], _abc.AsyncIterator[_transcription_service_pb2.LiveTranscribeResponse]]:
+        """Transcribes speech while it is spoken. The first message is the configuration, the others are audio in order; the
+        caller half-closes when the speech is over and then gets what is still missing. Each utterance is a job in the
+        interactive lane: a lost worker costs a repeat of it, not the call. The service reads no faster than it can
+        transcribe. Needs no deadline; a call that brings no audio for a while ends with DEADLINE_EXCEEDED /
+        AUDIO_TIMEOUT. A service that shuts down tells the finals it has and ends with UNAVAILABLE / SERVER_DRAINING, whose
+        metadata resume_ms says from where on the audio is to be sent again, in a new call.
+        """
+
+    @_abc_1.abstractmethod
+    def FormatTranscript(
+        self,
+        request: _transcription_service_pb2.FormatTranscriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_transcription_service_pb2.FormatTranscriptResponse, _abc.Awaitable[_transcription_service_pb2.FormatTranscriptResponse]]:
+        """Writes a transcript as subtitles or as a table."""
 
 def add_TranscriptionServiceServicer_to_server(servicer: TranscriptionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -28,6 +28,19 @@ class Engine(ABC, Generic[ItemT, ResultT]):
     def warm_up(self) -> None:
         """Runs once on made-up input, so that the first request does not pay for lazy set-up."""
 
+    def memory_bytes(self) -> int:
+        """Gives the memory that the loaded weights take on their device; 0 if the engine cannot tell.
+
+        What batches need comes on top. Called from any thread.
+        """
+        return 0
+
+    def unload(self) -> None:
+        """Ends what would outlive the engine, such as a process. Called once, after the last batch."""
+
+    def forget(self) -> None:
+        """Drops what it keeps of earlier items: a document was purged. Called from any thread, also amid a batch."""
+
     @abstractmethod
     def run_batch(self, items: Sequence[ItemT]) -> Sequence[ResultT | Exception]:
         """Gives one result per item, in order; an item's own failure is an exception in its slot.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,9 @@ from triptych.core.errors import JobCancelled
 from triptych.v1.common_pb2 import ModelRef, TokenUsage
 from triptych.v1.vision_pb2 import FinishReason, VisionResult
 from triptych.workers.engines.generated_text import GeneratedText
+from triptych.workers.engines.heeding import Unwanted
+from triptych.workers.engines.torch_device import memory_errors
+from triptych.workers.engines.torch_heeding import model_left_when
 
 Pixels = npt.NDArray[np.uint8]
 Part = str | Pixels
@@ -40,7 +43,7 @@ class Prompt:
         seed: Makes sampling repeatable, whatever else is in the batch. Without one it is drawn here, not later: a batch
             that is run again, in halves, has to say the same again.
         stop_sequences: Generation ends before any of these.
-        stopped: Whether nobody wants it any more; asked at every token.
+        stopped: Whether nobody wants it any more; asked at every token, and in between where all rows may be stopped.
         on_text: Told of all the text there is and how many tokens it took, each time there is more; never of a part of
             a stop sequence or of half a character. It begins anew if the batch is run again. The engine's thread calls.
     """
@@ -95,7 +98,8 @@ def generate(
         eos_token_id=sorted(end_tokens),
         pad_token_id=tokenizer.pad_token_id if tokenizer.pad_token_id is not None else min(end_tokens),
     )
-    with memory_errors(), torch.inference_mode():
+    heeded = model_left_when(model, lambda: not any(row.wanted() for row in rows))
+    with memory_errors(), torch.inference_mode(), suppress(Unwanted), heeded:
         model.generate(
             **inputs,
             generation_config=config,
@@ -127,20 +131,6 @@ def cancelled() -> JobCancelled:
     return JobCancelled("the job was stopped before its text was finished")
 
 
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """Turns torch's ways of saying that memory ran out into MemoryError."""
-    try:
-        yield
-    except torch.OutOfMemoryError as error:
-        raise MemoryError(str(error)) from error
-    except RuntimeError as error:
-        # The allocator of the CPU has no exception of its own.
-        if "can't allocate memory" in str(error):
-            raise MemoryError(str(error)) from error
-        raise
-
-
 class _Row:
     """What one row has generated so far, and why it ended."""
 
@@ -156,6 +146,10 @@ class _Row:
         self._told = ""
         self._token_count = 0
         self._finish = FinishReason.FINISH_REASON_UNSPECIFIED
+
+    def wanted(self) -> bool:
+        """Whether anybody waits for more of it."""
+        return not (self.ended or self.prompt.stopped())
 
     def add(self, token: int) -> None:
         """Takes the next token; what comes after the end is nothing to us."""

@@ -6,6 +6,7 @@ import logging
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from triptych.core.errors import FeatureDisabled, JobCancelled
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_RECOGNIZED, OcrPage
 from triptych.workers.engines.base import Engine
+from triptych.workers.engines.heeding import Unwanted, left_when
+from triptych.workers.engines.onnx_heeding import HeedingSession
 from triptych.workers.engines.paddle_crops import LineCrop, along_text, chunks_of_equal_width, line_crop
 from triptych.workers.engines.paddle_lines import FoundLine, text_lines
 from triptych.workers.media.reading_order import write_lines
@@ -106,6 +109,9 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         )
         self._recognizer = TextRecognition(model_name=_model_name(recognition), model_dir=str(recognition), **common)
         self._crop_by_polygons = CropByPolys(det_box_type="quad")
+        for model in (self._detector, self._recognizer):
+            runner = model.paddlex_predictor.runner
+            runner.session = HeedingSession(runner.session)
 
     def warm_up(self) -> None:
         """Reads a tiny made-up page."""
@@ -130,7 +136,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         try:
             crops: list[LineCrop] = []
             for index, item in enumerate(items):
-                if not item.stopped():
+                with suppress(Unwanted), _for(items, {index}):
                     crops += self._detect(index, item.pixels)
             found = self._recognize(items, crops)
         except Exception as error:
@@ -159,12 +165,17 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
     def _recognize(self, items: Sequence[PageImage], crops: list[LineCrop]) -> list[list[FoundLine]]:
         found: list[list[FoundLine]] = [[] for _ in items]
         for planned in chunks_of_equal_width(crops):
-            chunk = [crop for crop in planned if not items[crop.page].stopped()]
+            wanted = _wanted(items)
+            chunk = [crop for crop in planned if crop.page in wanted]
             if not chunk:
                 continue
-            results = self._recognizer.predict(
-                [crop.pixels for crop in chunk], batch_size=len(chunk), return_word_box=True
-            )
+            try:
+                with _for(items, {crop.page for crop in chunk}):
+                    results = self._recognizer.predict(
+                        [crop.pixels for crop in chunk], batch_size=len(chunk), return_word_box=True
+                    )
+            except Unwanted:
+                continue
             for crop, result in zip(chunk, results, strict=True):
                 text, (_, _, columns, _) = result["rec_text"]
                 found[crop.page].append(
@@ -176,6 +187,20 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
                     )
                 )
         return found
+
+
+def _wanted(items: Sequence[PageImage]) -> set[int]:
+    """Gives the pages that somebody wants. All are asked, so that each is heard at every step."""
+    return {index for index, item in enumerate(items) if not item.stopped()}
+
+
+def _for(items: Sequence[PageImage], pages: set[int]) -> AbstractContextManager[None]:
+    """What is computed inside the block is for these pages, and is left when nobody wants any of them.
+
+    Raises:
+        Unwanted: Nobody does.
+    """
+    return left_when(lambda: pages.isdisjoint(_wanted(items)))
 
 
 def _page(item: PageImage, found: list[FoundLine]) -> OcrPage:

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from transformers import DynamicCache
 
+from triptych.workers.engines.heeding import Unwanted
+from triptych.workers.engines.torch_heeding import model_left_when
+
 
 def left_padded(prompts: Sequence[Sequence[int]], device: str) -> dict[str, Any]:
     """Gives `input_ids` and `attention_mask` of shape (rows, tokens), padded on the left."""
@@ -26,7 +29,8 @@ def read_prompts(model: Any, inputs: dict[str, Any], stopped: Sequence[Callable[
     Args:
         model: A causal language model.
         inputs: Of `left_padded`.
-        stopped: Per row, whether nobody wants it any more; asked before it is read. Zeros stand for a row not read.
+        stopped: Per row, whether nobody wants it any more. All are asked all the time, so that each is heard at once;
+            the row being read is left at the next matrix multiplication. Zeros stand for a row that was not read.
 
     Returns:
         None if no row was read.
@@ -36,10 +40,12 @@ def read_prompts(model: Any, inputs: dict[str, Any], stopped: Sequence[Callable[
     lengths = inputs["attention_mask"].sum(dim=1).tolist()
     layers: list[tuple[torch.Tensor, torch.Tensor]] = []
     for row, length in enumerate(lengths):
-        if stopped[row]():
-            continue
         first = longest - length
-        alone = model(input_ids=ids[row : row + 1, first:-1], use_cache=True, logits_to_keep=1).past_key_values
+        try:
+            with model_left_when(model, lambda row=row: [stop() for stop in stopped][row]):  # type: ignore[misc]
+                alone = model(input_ids=ids[row : row + 1, first:-1], use_cache=True, logits_to_keep=1).past_key_values
+        except Unwanted:
+            continue
         if not layers:
             layers = [
                 (_room(row_count, longest - 1, layer.keys), _room(row_count, longest - 1, layer.values))

@@ -22,7 +22,6 @@ from triptych.workers.engines.generation import (
     cancelled,
     context_tokens,
     generate,
-    memory_errors,
     use_plain_decoding,
 )
 from triptych.workers.engines.paddle_ocr import PageImage
@@ -36,7 +35,7 @@ from triptych.workers.engines.page_text import (
     shortened,
 )
 from triptych.workers.engines.prefill import left_padded, read_prompts
-from triptych.workers.engines.torch_device import default_dtype, device_of
+from triptych.workers.engines.torch_device import default_dtype, device_of, memory_errors, weights_bytes
 
 # Texts of pages that are kept: further questions about a page do not read it again.
 KEPT_PAGES = 256
@@ -104,6 +103,14 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
             self._ocr.warm_up()
         self.run_batch([Prompt(turns=(("user", ("Say hello.",)),), max_output_tokens=2)])
 
+    def memory_bytes(self) -> int:
+        """See `Engine.memory_bytes`. OCR's part is not counted, as it cannot tell: it is small."""
+        return weights_bytes(self._language_model)
+
+    def forget(self) -> None:
+        """See `Engine.forget`. A batch that runs goes on with the texts it began with, and keeps none."""
+        self._texts = OrderedDict()
+
     def cost(self, item: Prompt) -> float:
         """Tokens, estimated: of the prompt, of its pages, and of the longest answer."""
         return min(item.estimated_tokens(), self._max_prompt_tokens) + item.max_output_tokens
@@ -146,6 +153,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         """Gives the conversations with the text of each image in its place; all new images are read together."""
         if self._ocr is None:
             return [_with_texts(item, {}) for item in items]
+        texts = self._texts
         keys = {id(image): _key(image) for item in items for image in item.images()}
         askers: dict[bytes, list[Prompt]] = {}
         new: dict[bytes, Pixels] = {}
@@ -153,23 +161,15 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
             for image in item.images():
                 key = keys[id(image)]
                 askers.setdefault(key, []).append(item)
-                if key not in self._texts:
+                if key not in texts:
                     new[key] = image
         pages = self._ocr.run_batch(
-            [PageImage(pixels=image, stopped=_all_stopped(askers[key])) for key, image in new.items()]
+            [PageImage(pixels=image, stopped=_all_stopped(askers[key], items)) for key, image in new.items()]
         )
-        found: dict[bytes, PageText | Exception] = {key: self._texts[key] for key in askers if key not in new}
+        found: dict[bytes, PageText | Exception] = {key: texts[key] for key in askers if key not in new}
         found.update(zip(new, map(_text_or_error, pages), strict=True))
-        self._keep(found)
+        _keep(texts, found)
         return [_with_texts(item, {image: found[key] for image, key in keys.items()}) for item in items]
-
-    def _keep(self, found: dict[bytes, PageText | Exception]) -> None:
-        for key, text in found.items():
-            if isinstance(text, PageText):
-                self._texts[key] = text
-                self._texts.move_to_end(key)
-        while len(self._texts) > KEPT_PAGES:
-            self._texts.popitem(last=False)
 
     def _token_ids(self, turns: Turns, max_output_tokens: int) -> list[int]:
         """The conversation as the model was trained to see it, its pages cut if it is too long."""
@@ -209,12 +209,22 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         return list(ids["input_ids"])
 
 
+def _keep(texts: OrderedDict[bytes, PageText], found: dict[bytes, PageText | Exception]) -> None:
+    for key, text in found.items():
+        if isinstance(text, PageText):
+            texts[key] = text
+            texts.move_to_end(key)
+    while len(texts) > KEPT_PAGES:
+        texts.popitem(last=False)
+
+
 def _key(image: Pixels) -> bytes:
     return hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
 
 
-def _all_stopped(prompts: list[Prompt]) -> Callable[[], bool]:
-    return lambda: all(prompt.stopped() for prompt in prompts)
+def _all_stopped(askers: list[Prompt], items: Sequence[Prompt]) -> Callable[[], bool]:
+    """Whether none of the askers is wanted. All items are asked, so that each is heard while the pages are read."""
+    return lambda: {id(item) for item in items if item.stopped()}.issuperset(map(id, askers))
 
 
 def _text_or_error(page: OcrPage | Exception) -> PageText | Exception:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import importlib.util
+import json
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from triptych.core.catalog import Catalog, ModelEntry
-from triptych.core.errors import FieldInvalid
+from triptych.core.errors import FeatureDisabled, FieldInvalid, ModelNotFound
 from triptych.core.settings import Settings
 from triptych.workers.batcher import BatchPolicy
 from triptych.workers.engines.base import Engine
@@ -22,11 +25,61 @@ def threads(settings: Settings) -> int:
     return settings.engine_threads or len(os.sched_getaffinity(0))
 
 
+def _speech_engine(package: str, settings: Settings) -> str:
+    """Names the package and, unless it is left to the engine, the number format: other numbers, another transcript."""
+    version = f"{package}/{importlib.metadata.version(package)}"
+    compute_type = settings.speech_compute_type
+    return version if compute_type == "auto" else f"{version}+{compute_type}"
+
+
 def _whisper(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
     from triptych.workers.engines.whisper import WhisperEngine
 
-    ref = catalog.ref(entry.name, f"faster-whisper/{importlib.metadata.version('faster-whisper')}")
-    return WhisperEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
+    return WhisperEngine(
+        catalog.folder(entry.name),
+        catalog.ref(entry.name, _speech_engine("faster-whisper", settings)),
+        device=settings.device,
+        threads=threads(settings),
+        compute_type=settings.speech_compute_type,
+    )
+
+
+def _transformers_speech(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    folder = catalog.folder(entry.name)
+    ref = catalog.ref(entry.name, _speech_engine("transformers", settings))
+    options: dict[str, Any] = {
+        "device": settings.device,
+        "threads": threads(settings),
+        "compute_type": settings.speech_compute_type,
+    }
+    if _architecture(folder) == "whisper":
+        from triptych.workers.engines.transformers_whisper import TransformersWhisperEngine
+
+        return TransformersWhisperEngine(folder, ref, **options)
+    from triptych.workers.engines.transformers_speech import TransformersSpeechEngine
+
+    return TransformersSpeechEngine(folder, ref, languages=entry.languages, **options)
+
+
+def _architecture(folder: Path) -> str:
+    """Gives what transformers calls the kind of network in a folder."""
+    try:
+        return str(json.loads((folder / "config.json").read_text("utf-8"))["model_type"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelNotFound(f"{folder} is no model of transformers: config.json: {error!r}") from error
+
+
+def _campplus(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    missing = [name for name in ("kaldi_native_fbank", "scipy", "torch") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise FeatureDisabled(
+            f"telling speakers apart needs {', '.join(missing)}: pip install 'triptych[speakers]'",
+            metadata={"extra": "speakers"},
+        )
+    from triptych.workers.engines.campplus import CampPlusEngine
+
+    ref = catalog.ref(entry.name, f"torch/{importlib.metadata.version('torch')}")
+    return CampPlusEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
 
 
 def _paddle_ocr(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
@@ -66,6 +119,8 @@ def _reader(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngin
 
 _BUILDERS: dict[str, Callable[[ModelEntry, Catalog, Settings], AnyEngine]] = {
     "whisper": _whisper,
+    "campplus": _campplus,
+    "transformers_speech": _transformers_speech,
     "paddle_ocr": _paddle_ocr,
     "transformers": _transformers,
     "text": _text,
@@ -88,7 +143,13 @@ def build(name: str, catalog: Catalog, settings: Settings) -> AnyEngine:
 
 def policy(name: str, catalog: Catalog, settings: Settings) -> BatchPolicy:
     """Gives the bounds of a model's batches, in its engine's unit of cost."""
-    max_cost = {"whisper": settings.max_batch_audio_s, "paddle_ocr": settings.max_batch_pixels}
+    audio_s = settings.max_batch_audio_s
+    max_cost = {
+        "whisper": audio_s,
+        "transformers_speech": audio_s,
+        "campplus": audio_s,
+        "paddle_ocr": settings.max_batch_pixels,
+    }
     return BatchPolicy(
         max_cost=max_cost.get(catalog.get(name).engine, settings.max_batch_tokens),
         max_items=settings.max_batch_items,

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch.nn import Linear
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import (
@@ -21,6 +22,8 @@ from transformers.masking_utils import (
     sdpa_mask,
 )
 from transformers.modeling_utils import AttentionInterface
+
+from triptych.workers.engines.heeding import heed
 
 _NAME = "triptych_row_exact"
 
@@ -33,6 +36,14 @@ def make_row_exact(model: PreTrainedModel) -> None:
     AttentionInterface.register(_NAME, _attention)
     AttentionMaskInterface.register(_NAME, _mask)
     model.set_attn_implementation(_NAME)
+    leave_no_row_alone(model)
+
+
+def leave_no_row_alone(model: torch.nn.Module) -> None:
+    """Has a lone row multiplied together with a copy of itself; changes the model in place.
+
+    That is enough where the rows of a batch are of one length.
+    """
     for module in model.modules():
         if type(module) is Linear:
             module.__class__ = _CompaniedLinear
@@ -89,7 +100,8 @@ def _attention(
     for row, padding in enumerate(paddings):
         # Padding is among the new tokens only while the prompt is read.
         first = max(0, padding - (all_tokens - new_tokens))
-        alone, _ = sdpa_attention_forward(
+        attend = sdpa_attention_forward if new_tokens == 1 else _attend_by_head
+        alone, _ = attend(
             module,
             query[row : row + 1, :, first:],
             key[row : row + 1, :, padding:],
@@ -98,4 +110,27 @@ def _attention(
             **options,
         )
         output[row, first:] = alone[0]
+    return output, None
+
+
+def _attend_by_head(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    _mask: None,
+    *,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attends causally, head by head: with 8,000 tokens a CPU takes most of a second for all, and heeds nothing."""
+    heads, queries_a_key = query.shape[1], query.shape[1] // key.shape[1]
+    output = query.new_empty(1, query.shape[2], heads, value.shape[3])
+    for head in range(heads):
+        heed()
+        one, shared = slice(head, head + 1), slice(head // queries_a_key, head // queries_a_key + 1)
+        found = scaled_dot_product_attention(
+            query[:, one], key[:, shared], value[:, shared], is_causal=True, scale=scaling
+        )
+        output[:, :, head] = found[:, 0]
     return output, None

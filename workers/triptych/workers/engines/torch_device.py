@@ -1,7 +1,9 @@
-"""Where torch runs, and in which number format."""
+"""Where torch runs, in which number format, and how it says that memory ran out."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -29,3 +31,22 @@ def default_dtype(device: str) -> torch.dtype:
     # Older releases of torch cannot tell.
     has: dict[str, Any] = getattr(torch.cpu, "get_capabilities", dict)()
     return torch.bfloat16 if has.get("avx512_bf16") or has.get("amx_bf16") else torch.float32
+
+
+def weights_bytes(model: torch.nn.Module) -> int:
+    """Gives the memory that a model's weights take."""
+    return sum(one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers()))
+
+
+@contextmanager
+def memory_errors() -> Iterator[None]:
+    """Turns torch's ways of saying that memory ran out into MemoryError."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise MemoryError(str(error)) from error
+    except RuntimeError as error:
+        # The allocator of the CPU has no exception of its own.
+        if "can't allocate memory" in str(error):
+            raise MemoryError(str(error)) from error
+        raise

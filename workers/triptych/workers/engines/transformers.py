@@ -19,10 +19,9 @@ from triptych.workers.engines.generation import (
     cancelled,
     context_tokens,
     generate,
-    memory_errors,
     use_plain_decoding,
 )
-from triptych.workers.engines.torch_device import device_of
+from triptych.workers.engines.torch_device import device_of, memory_errors, weights_bytes
 
 
 class TransformersEngine(Engine[Prompt, VisionResult]):
@@ -60,6 +59,10 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
         self.run_batch([Prompt(turns=(("user", ("Say hello.",)),), max_output_tokens=2)])
+
+    def memory_bytes(self) -> int:
+        """See `Engine.memory_bytes`."""
+        return weights_bytes(self._network)
 
     def cost(self, item: Prompt) -> float:
         """Tokens, estimated: of the prompt, of its images, and of the longest answer."""

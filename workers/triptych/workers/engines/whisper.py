@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.errors import InternalError, JobCancelled, LanguageUnsupported
+from triptych.core.errors import FieldInvalid, InternalError, JobCancelled, LanguageUnsupported, ModelNotFound
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.transcription_pb2 import TranscriptionResult, TranscriptSegment
-from triptych.workers.engines.base import Engine
-from triptych.workers.engines.whisper_batch import (
-    DEFAULT_BEAM_SIZE,
-    FRAMES_PER_S,
-    MAX_POSITIONS,
-    Decoding,
-    SpeechWindow,
-    WhisperBatch,
-)
+from triptych.workers.engines.heeding import Unwanted
+from triptych.workers.engines.speech import FRAMES_PER_S, WINDOW_S, Decoding, SpeechEngine, SpeechWindow
+from triptych.workers.engines.whisper_batch import MAX_POSITIONS, WhisperBatch, frames_read
+from triptych.workers.engines.whisper_folder import open_folder
 from triptych.workers.engines.whisper_guard import Hypothesis
-from triptych.workers.engines.whisper_windows import WINDOW_S
-from triptych.workers.media.audio import SAMPLE_RATE_HZ
-
-__all__ = ["DEFAULT_BEAM_SIZE", "Decoding", "SpeechWindow", "WhisperEngine"]
+from triptych.workers.media.resampling import SAMPLE_RATE_HZ
+from triptych.workers.media.voice import load_voice_detector
 
 # Half of the positions may hold a prompt, its start token counted in.
 _MAX_PROMPT_TOKENS = MAX_POSITIONS // 2 - 1
@@ -35,68 +28,85 @@ _WHISPER_NAME = {"jv": "jw", "nb": "no", "fil": "tl", "iw": "he", "in": "id", "c
 _BCP47_NAME = {"jw": "jv"}
 
 
-class WhisperEngine(Engine[SpeechWindow, TranscriptionResult]):
-    """Transcribes each window as if it were a whole recording: at most one segment, times from the window's start.
+class WhisperEngine(SpeechEngine):
+    """Whisper; see `SpeechEngine`.
 
     Args:
         folder: Weights in CTranslate2 format, with tokenizer.json.
         model: Exact weights, for the results.
-        device: "cpu" (int8), "cuda" (float16) or "auto".
+        device: "cpu", "cuda" or "auto".
         threads: CPU threads.
+        compute_type: CTranslate2's name of the number format; "auto": int8 on a CPU, float16 on a GPU.
     """
 
-    def __init__(self, folder: Path, model: ModelRef, *, device: str = "auto", threads: int) -> None:
+    def __init__(
+        self, folder: Path, model: ModelRef, *, device: str = "auto", threads: int, compute_type: str = "auto"
+    ) -> None:
         self.model = model
         self._folder = folder
         self._device = device
         self._threads = threads
+        self._compute_type = compute_type
         self._whisper: Any = None
         self._languages: frozenset[str] = frozenset()
         self._suppressed: tuple[int, ...] = ()
 
     def load(self) -> None:
-        """Reads the weights."""
-        import ctranslate2
-        from faster_whisper import WhisperModel
-        from faster_whisper.transcribe import get_suppressed_tokens
+        """Reads the weights.
 
-        cuda = self._device == "cuda" or (self._device == "auto" and ctranslate2.get_cuda_device_count() > 0)
-        self._whisper = WhisperModel(
-            str(self._folder),
-            device="cuda" if cuda else "cpu",
-            compute_type="float16" if cuda else "int8",
-            cpu_threads=self._threads,
-            local_files_only=True,
-        )
-        token_id = self._whisper.hf_tokenizer.token_to_id
-        names = self._whisper.supported_languages
-        self._languages = frozenset(name for name in names if name == "en" or token_id(f"<|{name}|>") is not None)
-        self._suppressed = get_suppressed_tokens(self._tokenizer("en"), [-1])
+        Raises:
+            ModelNotFound: The folder lacks a file, or holds no Whisper.
+            FeatureDisabled: The device is not there.
+            FieldInvalid: The device does not have the number format.
+        """
+        from triptych.workers.engines.whisper_tools import WhisperTools
+
+        weights, tokenizer = self._open()
+        try:
+            self._whisper = WhisperTools(weights, tokenizer)
+        except ModelNotFound:
+            weights.close()
+            raise
+        self._languages = self._whisper.languages()
+        self._suppressed = self._whisper.suppressed_tokens(self._tokenizer("en"))
+
+    def memory_bytes(self) -> int:
+        """See `Engine.memory_bytes`."""
+        size_bytes: int = self._whisper.model.memory_bytes()
+        return size_bytes
+
+    def unload(self) -> None:
+        """See `Engine.unload`."""
+        if self._whisper is not None:
+            self._whisper.model.close()
+
+    def _open(self) -> tuple[Any, Any]:
+        """Gives the loaded weights and their tokenizer (`tokenizers.Tokenizer`)."""
+        return open_folder(self._folder, device=self._device, compute_type=self._compute_type, threads=self._threads)
 
     def warm_up(self) -> None:
         """Runs one second of silence, and loads the voice-activity detector."""
-        from faster_whisper.vad import get_vad_model
-
-        get_vad_model()
+        load_voice_detector()
         silence = np.zeros(SAMPLE_RATE_HZ, np.float32)
         self.run_batch([self.window(silence, language=None, decoding=Decoding(temperature=0.0))])
 
     # What the threads of jobs may call.
 
     def language(self, tag: str) -> str:
-        """Gives Whisper's code of a BCP-47 tag, the region ignored.
-
-        Raises:
-            LanguageUnsupported: The model does not know it.
-        """
+        """See `SpeechEngine.language`."""
         primary = tag.strip().replace("_", "-").split("-", 1)[0].lower()
         code = _WHISPER_NAME.get(primary, primary)
         if code not in self._languages:
             raise LanguageUnsupported(f"{self.model.model} does not know the language {tag!r}")
         return code
 
+    def check(self, decoding: Decoding) -> None:
+        """See `SpeechEngine.check`."""
+        if decoding.translate and not self._whisper.model.is_multilingual:
+            raise FieldInvalid("config.task", f"{self.model.model} is English only: it does not translate")
+
     def prompt(self, initial_prompt: str, hotwords: Sequence[str]) -> tuple[int, ...]:
-        """Gives the tokens that put words and a preceding text before the window.
+        """See `SpeechEngine.prompt`.
 
         Half the decoder's positions are free for them: of the hotwords the first stay, of the text the last.
         """
@@ -115,7 +125,8 @@ class WhisperEngine(Engine[SpeechWindow, TranscriptionResult]):
         decoding: Decoding,
         stopped: Callable[[], bool] = lambda: False,
     ) -> SpeechWindow:
-        """Makes a window of at most 30 s of samples, shape (samples,), 16 kHz."""
+        """See `SpeechEngine.window`."""
+        self.check(decoding)
         # The last frame sees only the padding.
         features = self._whisper.feature_extractor(samples)[:, :-1]
         features = features[:, : WINDOW_S * FRAMES_PER_S].astype(np.float32)
@@ -123,13 +134,14 @@ class WhisperEngine(Engine[SpeechWindow, TranscriptionResult]):
 
     # What only the batcher's thread calls.
 
-    def cost(self, item: SpeechWindow) -> float:  # noqa: ARG002 - the encoder reads 30 s, however short the speech
+    def cost(self, item: SpeechWindow) -> float:
         """Seconds of audio the encoder reads."""
-        return float(WINDOW_S)
+        return frames_read(item) / FRAMES_PER_S
 
     def batch_key(self, item: SpeechWindow) -> Hashable:
-        """What the decoder cannot vary within a batch. Language, task and the prompt's words can differ."""
-        return item.decoding.beam_size, item.decoding.temperature, len(item.decoding.prompt)
+        """What the model cannot vary within a batch. Language, task, guard and the prompt's words can differ."""
+        decoding = item.decoding
+        return frames_read(item), decoding.beam_size, decoding.temperature, len(decoding.prompt)
 
     def run_batch(self, items: Sequence[SpeechWindow]) -> Sequence[TranscriptionResult | Exception]:
         """Encodes the windows once; detects languages, decodes and times words from that.
@@ -137,42 +149,38 @@ class WhisperEngine(Engine[SpeechWindow, TranscriptionResult]):
         Raises:
             MemoryError: The batch does not fit the device.
         """
-        results: list[TranscriptionResult | Exception] = [JobCancelled("the job was stopped")] * len(items)
-        live = [index for index, item in enumerate(items) if not item.stopped()]
-        if live:
-            with _memory_errors():
-                for index, result in zip(live, self._transcribe([items[index] for index in live]), strict=True):
-                    results[index] = result
-        return results
+        with _memory_errors():
+            found = self._transcribe(items)
+        return [found.get(row) or JobCancelled("the job was stopped") for row in range(len(items))]
 
-    def _transcribe(self, windows: Sequence[SpeechWindow]) -> Iterator[TranscriptionResult | Exception]:
+    def _transcribe(self, windows: Sequence[SpeechWindow]) -> dict[int, TranscriptionResult]:
+        """Gives the results of the rows that are still wanted at the end."""
         batch = WhisperBatch(self._whisper, self._suppressed, windows)
-        unsure = any(window.language is None for window in windows)
-        detected = batch.languages() if unsure else [("", 0.0)] * len(windows)
-        codes = [window.language or code for window, (code, _) in zip(windows, detected, strict=True)]
-        tokenizers = [
-            self._tokenizer(code, translate=window.decoding.translate)
-            for code, window in zip(codes, windows, strict=True)
-        ]
-        for row, hypothesis in enumerate(batch.decode(tokenizers)):
-            window = windows[row]
-            if hypothesis is None:
-                yield JobCancelled("the job was stopped")
-                continue
-            speech_ms = round(window.speech_s * 1000)
+        batch.encode()
+        languages = batch.languages()
+        tokenizers = {
+            row: self._tokenizer(code, translate=windows[row].decoding.translate)
+            for row, (code, _) in languages.items()
+        }
+        results = {}
+        for row, hypothesis in batch.decode(tokenizers).items():
+            code, confidence = languages[row]
+            speech_ms = round(windows[row].speech_s * 1000)
             result = TranscriptionResult(
                 model=self.model,
-                language_code=_BCP47_NAME.get(codes[row], codes[row]),
-                language_confidence=detected[row][1] if window.language is None else None,
+                language_code=_BCP47_NAME.get(code, code),
+                language_confidence=confidence,
                 audio_duration_ms=speech_ms,
                 speech_duration_ms=speech_ms,
             )
-            if hypothesis.text and not hypothesis.silent:
-                segment = _segment(hypothesis, speech_ms)
-                segment.words.extend(batch.words(row, tokenizers[row], hypothesis))
-                result.segments.append(segment)
-                result.text = segment.text
-            yield result
+            with suppress(Unwanted):
+                if hypothesis is not None:
+                    segment = _segment(hypothesis, speech_ms)
+                    segment.words.extend(batch.words(row, tokenizers[row], hypothesis))
+                    result.segments.append(segment)
+                    result.text = segment.text
+                results[row] = result
+        return results
 
     def _tokenizer(self, language: str, *, translate: bool = False) -> Any:
         from faster_whisper.tokenizer import Tokenizer
@@ -189,6 +197,7 @@ def _segment(hypothesis: Hypothesis, end_ms: int) -> TranscriptSegment:
         confidence=hypothesis.confidence,
         no_speech_probability=hypothesis.no_speech_probability,
         compression_ratio=hypothesis.compression_ratio,
+        temperature=hypothesis.temperature,
     )
 
 

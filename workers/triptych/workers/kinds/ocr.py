@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from concurrent.futures import Future
 from itertools import pairwise
 from typing import Protocol
@@ -18,11 +17,14 @@ from triptych.core.errors import (
 from triptych.core.offered import check_offered
 from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
 from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, OcrConfig, OcrPage, OcrResult, OcrSpec
+from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import Done
 from triptych.workers.engines.paddle_ocr import PageImage
+from triptych.workers.flight import Flight
 from triptych.workers.media.pages import Pages, open_pages
 from triptych.workers.station import Station
+from triptych.workers.supply import Supply
 
 log = logging.getLogger("triptych.ocr")
 
@@ -31,6 +33,8 @@ DEFAULT_DPI, MIN_DPI, MAX_DPI = 200, 72, 400
 # is bounded and that a job of a thousand pages does not stand before everybody else's.
 MAX_PAGES_AHEAD = 8
 MAX_PIXELS_AHEAD = 64_000_000
+# A page is a unit of this name and its number.
+PAGE = "page:"
 
 
 class Stations(Protocol):
@@ -51,7 +55,8 @@ def run(
     """Reads the pages that the specification asks for.
 
     A page that fails alone is in the result with its error, as long as any page succeeds. Pages that an earlier
-    attempt finished are taken from it.
+    attempt finished are taken from it, and those that other jobs know or read right now from them; those on which its
+    worker died come last, each alone.
 
     Args:
         attempt: Of the job.
@@ -69,16 +74,21 @@ def run(
     check_offered(attempt.spec)
     _check_config(spec.config)
     station = stations.get(spec.config.model)
-    with open_pages(
-        attempt.read(spec.input),
-        media_type=spec.input.media_type,
-        display_name=spec.input.display_name,
-        max_page_pixels=max_page_pixels,
-        max_page_count=max_page_count,
-    ) as document:
+    data = attempt.read(spec.input)
+    with attempt.hand.unit("document"):
+        opened = open_pages(
+            data,
+            media_type=spec.input.media_type,
+            display_name=spec.input.display_name,
+            max_page_pixels=max_page_pixels,
+            max_page_count=max_page_count,
+        )
+    with opened as document:
         numbers = selected_pages(spec, document.page_count, max_page_count)
-        reading = _Reading(attempt, station, document, spec.config)
-        return OcrResult(model=station.engine.model, source_page_count=document.page_count, pages=reading.read(numbers))
+        model, dpi = station.engine.model, spec.config.render_dpi if spec.config.HasField("render_dpi") else DEFAULT_DPI
+        flight = attempt.flight(works.reading(spec, model, dpi=dpi, max_page_pixels=max_page_pixels))
+        reading = _Reading(attempt, station, document, flight, spec.config, dpi)
+        return OcrResult(model=model, source_page_count=document.page_count, pages=reading.read(numbers))
 
 
 def selected_pages(spec: OcrSpec, page_count: int, max_page_count: int) -> list[int]:
@@ -110,14 +120,22 @@ class _Reading:
     """The pages of one attempt on their way from the document to the result."""
 
     def __init__(
-        self, attempt: Attempt, station: Station[PageImage, OcrPage], document: Pages, config: OcrConfig
+        self,
+        attempt: Attempt,
+        station: Station[PageImage, OcrPage],
+        document: Pages,
+        flight: Flight,
+        config: OcrConfig,
+        dpi: int,
     ) -> None:
         self._attempt = attempt
         self._station = station
         self._document = document
+        self._flight = flight
         self._config = config
-        self._dpi = config.render_dpi if config.HasField("render_dpi") else DEFAULT_DPI
+        self._dpi = dpi
         self._done: dict[int, OcrPage] = {}
+        self._known_count = 0
         self._errors: list[Exception] = []
         self._page_count = 0
 
@@ -127,12 +145,26 @@ class _Reading:
         self._tell_progress()
         parts = self._attempt.parts()
         for number in numbers:
-            if (part := parts.get(f"page:{number}")) is not None:
+            if (part := parts.get(_unit(number))) is not None:
                 # Told again: watchers drop what an earlier attempt told.
                 self._tell(OcrPage.FromString(part))
-        waiting = iter([number for number in numbers if number not in self._done])
+        for value in self._flight.look([_unit(number) for number in numbers if number not in self._done]):
+            self._know(value)
+        missing = [number for number in numbers if number not in self._done]
+        self._attempt.afford(self._station, len(missing), "pages")
+        suspects = [number for number in missing if self._attempt.hand.suspect(_unit(number))]
+        self._read([number for number in missing if number not in suspects])
+        for number in suspects:
+            self._read([number])
+        if len(self._errors) == len(numbers):
+            raise self._errors[0]
+        self._attempt.cached = self._known_count == len(numbers)
+        return [self._done[number] for number in numbers]
+
+    def _read(self, numbers: list[int]) -> None:
+        waiting = Supply(self._flight, map(_unit, numbers), self._know)
         ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]] = {}
-        while self._fill(ahead, waiting) or ahead:
+        while self._fill(ahead, waiting) or ahead or waiting.await_others():
             futures = list(ahead)
             for index, outcome in self._attempt.results(futures):
                 number, dpi, _ = ahead.pop(futures[index])
@@ -142,18 +174,16 @@ class _Reading:
                     outcome.value.render_dpi = dpi
                     self._finish(number, outcome.value)
                 break  # there is room for another page now
-        if len(self._errors) == len(numbers):
-            raise self._errors[0]
-        return [self._done[number] for number in numbers]
 
-    def _fill(self, ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]], waiting: Iterator[int]) -> bool:
+    def _fill(self, ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]], waiting: Supply) -> bool:
         """Renders and submits pages until enough are ahead; False if there are no more."""
         while len(ahead) < MAX_PAGES_AHEAD and sum(pixels for _, _, pixels in ahead.values()) < MAX_PIXELS_AHEAD:
-            number = next(waiting, None)
-            if number is None:
+            unit = waiting.next()
+            if unit is None:
                 return False
-            self._attempt.check()
+            number = int(unit.removeprefix(PAGE))
             try:
+                self._attempt.hand.begin(_unit(number))
                 page = self._embedded(number)
                 if page is not None:
                     self._finish(number, page)
@@ -169,7 +199,8 @@ class _Reading:
                 min_confidence=self._config.min_confidence,
                 stopped=self._attempt.stopped,
             )
-            ahead[self._attempt.submit(self._station, item)] = number, dpi, pixels.shape[0] * pixels.shape[1]
+            future = self._attempt.submit(self._station, item, unit=_unit(number))
+            ahead[future] = number, dpi, pixels.shape[0] * pixels.shape[1]
         return True
 
     def _embedded(self, number: int) -> OcrPage | None:
@@ -179,13 +210,21 @@ class _Reading:
 
     def _finish(self, number: int, page: OcrPage) -> None:
         page.page_number = number
-        self._attempt.save_part(f"page:{number}", page.SerializeToString())
+        value = page.SerializeToString()
+        self._attempt.hand.save_part(_unit(number), value)
+        self._flight.keep(value, _unit(number))
         self._tell(page)
 
+    def _know(self, value: bytes) -> None:
+        self._known_count += 1
+        self._tell(OcrPage.FromString(value))
+
     def _fail(self, number: int, error: Exception) -> None:
-        # Not kept as a part: another attempt may be luckier.
+        # Not kept: another attempt may be luckier.
+        self._attempt.hand.settle(_unit(number))
         if not isinstance(error, TriptychError):
             log.error("page %d of job %s failed", number, self._attempt.job_id, exc_info=error)
+        self._flight.release(_unit(number))
         self._errors.append(error)
         self._tell(OcrPage(page_number=number, error=status_of(error)))
 
@@ -196,6 +235,10 @@ class _Reading:
 
     def _tell_progress(self) -> None:
         self._attempt.progress("ocr", len(self._done), self._page_count, PROGRESS_UNIT_PAGE)
+
+
+def _unit(number: int) -> str:
+    return f"{PAGE}{number}"
 
 
 def _check_config(config: OcrConfig) -> None:

@@ -12,6 +12,7 @@ from triptych.core.errors import FieldInvalid, RangeOutsideSource
 from triptych.core.offered import check_offered
 from triptych.v1.job_pb2 import JobEvent, ProgressUnit, TextDelta
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionResult, VisionSpec
+from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.engines.generation import Part, Pixels, Prompt
 from triptych.workers.media.pages import open_pages
@@ -20,6 +21,8 @@ from triptych.workers.station import Station
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
 MAX_TURNS = 32
 RENDER_DPI = 200
+# The one unit of such a job.
+ANSWER = "answer"
 # Text is told in pieces of this age, not token by token.
 TELL_EVERY_S = 0.1
 _ROLES = {
@@ -42,7 +45,7 @@ class Stations(Protocol):
 def run(
     attempt: Attempt, spec: VisionSpec, stations: Stations, *, max_page_count: int, max_page_pixels: int
 ) -> VisionResult:
-    """Generates the next turn.
+    """Generates the next turn, or gives that which another job got for the very same request.
 
     Args:
         attempt: Of the job.
@@ -60,29 +63,46 @@ def run(
     check_offered(attempt.spec)
     _check(spec)
     station = stations.get(spec.config.model)
+    limit = spec.config.max_output_tokens if spec.config.HasField("max_output_tokens") else DEFAULT_MAX_OUTPUT_TOKENS
+    model = station.engine.model
+    flight = attempt.flight(works.generating(spec, model, max_output_tokens=limit, max_page_pixels=max_page_pixels))
+    if (known := flight.find()) is not None:
+        return _told(attempt, VisionResult.FromString(known), limit)
     attempt.progress("decode")
+    attempt.hand.begin(ANSWER)
     loader = _Loader(attempt, max_page_count=max_page_count, max_page_pixels=max_page_pixels)
     turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)
     told: Told = queue.SimpleQueue()
-    prompt = _prompt(attempt, turns, spec.config, told)
-    future = attempt.submit(station, prompt)
+    prompt = _prompt(attempt, turns, spec.config, limit, told)
+    future = attempt.submit(station, prompt, unit=ANSWER)
     # The engine's thread only puts text into a queue: telling it costs a round trip, and that is ours.
     future.add_done_callback(lambda _: told.put(None))
-    _tell(attempt, told, prompt.max_output_tokens)
-    return attempt.result(future).value
+    _tell(attempt, told, limit)
+    result = attempt.result(future).value
+    flight.keep(result.SerializeToString())
+    return result
+
+
+def _told(attempt: Attempt, known: VisionResult, max_output_tokens: int) -> VisionResult:
+    """Tells watchers what another job got, as if it were generated now."""
+    attempt.cached = True
+    if known.text:
+        attempt.emit(JobEvent(text_delta=TextDelta(text=known.text)))
+    count = known.usage.output_token_count
+    attempt.progress("generate", count, max_output_tokens, ProgressUnit.PROGRESS_UNIT_TOKEN)
+    return known
 
 
 def _prompt(
     attempt: Attempt,
     turns: tuple[tuple[str, tuple[Part, ...]], ...],
     config: GenerationConfig,
+    max_output_tokens: int,
     told: Told,
 ) -> Prompt:
     return Prompt(
         turns=turns,
-        max_output_tokens=config.max_output_tokens
-        if config.HasField("max_output_tokens")
-        else DEFAULT_MAX_OUTPUT_TOKENS,
+        max_output_tokens=max_output_tokens,
         temperature=config.temperature,
         top_p=config.top_p if config.HasField("top_p") else 1.0,
         stop_sequences=tuple(config.stop_sequences),

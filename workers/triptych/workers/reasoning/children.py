@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import JobResult, JobSpec
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +43,13 @@ class Children(Protocol):
 
         Raises:
             TriptychError: The child's own error, or that it could not be submitted.
+        """
+
+    async def compute(self, unit: str, work: Callable[[], T]) -> T:
+        """Runs work on foreign bytes away from the loop, as a unit of the job: should it kill its worker, it is blamed.
+
+        Raises:
+            WorkerLost: Workers died on it as often as is allowed.
         """
 
     async def media_type(self, source: InputSource) -> str:

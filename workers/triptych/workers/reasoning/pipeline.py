@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 from triptych.core.errors import TriptychError
@@ -52,10 +51,10 @@ async def answer(
     readings = [reading for one in gathered for reading in one.readings]
     async with timeline.stage("retrieval"):
         # Ranking and searching a long document takes a while: not on the loop that other questions share.
-        shown = await asyncio.to_thread(lambda: select(passages(readings), request.question, prompt_tokens))
+        shown = await children.compute("retrieval", lambda: select(passages(readings), request.question, prompt_tokens))
     generated = await _ask(request, readings, shown, children, timeline) if shown else VisionResult()
     async with timeline.stage("verify"):
-        grounding = await asyncio.to_thread(_verify, request, readings, shown, generated.text)
+        grounding = await children.compute("verify", lambda: _verify(request, readings, shown, generated.text))
     return ReasoningResult(
         answer=_answer(grounding, generated),
         evidence=grounding.evidence if grounding else [],

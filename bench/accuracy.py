@@ -1,0 +1,43 @@
+"""How good the results of a running service are, over a set of files whose truth is known.
+
+    python bench/accuracy.py asr MANIFEST [--target HOST:PORT] [--per-item] [--max-wer 0.09]
+
+Without --target a service is started with one worker and the weights of TRIPTYCH_MODELS_DIR, on free ports. What a
+manifest is, says `accuracy_run/manifest.py`. The last line has the figures, such as
+
+    WER 0.090 English 0.056 invented 0
+
+asr: word errors over all words of all clips in which somebody speaks, the same of the English ones, and the words that
+were heard in the others. Chinese, Japanese and Thai are compared by characters, and only stand in the table. The
+language is given to the service as the manifest says, unless --detect is.
+"""
+
+import argparse
+import sys
+from pathlib import Path
+
+from accuracy_run import asr
+
+KINDS = {"asr": asr}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    kinds = parser.add_subparsers(dest="kind", required=True)
+    for name, module in KINDS.items():
+        kind = kinds.add_parser(name, help=module.__doc__)
+        kind.add_argument("manifest", type=Path)
+        kind.add_argument("--target", default="", help="address of the service")
+        kind.add_argument("--api-key", default="", help="key of the caller")
+        kind.add_argument("--model", default="", help="default: the service's")
+        kind.add_argument("--only", default="", help="items whose id begins so")
+        kind.add_argument("--callers", type=int, default=4, help="calls at a time")
+        kind.add_argument("--per-item", action="store_true", help="a line per item")
+        kind.add_argument("--predictions", type=Path, help="file for the results, as JSON by id")
+        module.add_arguments(kind)
+    given = parser.parse_args()
+    return KINDS[given.kind].run(given)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
