@@ -155,7 +155,7 @@ class Worker:
         self.store = store
         self.lease_s = lease_s
 
-    async def announce(self, *kinds, ttl_s=60):
+    async def announce(self, *kinds, ttl_s=600):
         for kind in kinds or KINDS:
             await self.store.run(load.announce(kind, "hand-1", ["a-model"], ttl_s))
 

@@ -63,6 +63,7 @@ class Hearer:
     Attributes:
         jobs: (record, wav) of all that were claimed.
         holds: Says of which jobs nothing is heard until `go` is set.
+        loses: Says of which jobs nothing is ever heard, as if the worker had died with them.
         errors: With which the next jobs fail.
     """
 
@@ -71,6 +72,7 @@ class Hearer:
         self.blobs = blobs
         self.jobs = []
         self.holds = lambda _record: False
+        self.loses = lambda _record: False
         self.go = asyncio.Event()
         self.errors = []
         self._claimed = asyncio.Condition()
@@ -82,12 +84,14 @@ class Hearer:
             async with self._claimed:
                 self.jobs.append((record, wav))
                 self._claimed.notify_all()
+            if self.loses(record):
+                continue
             if self.holds(record):
                 await self.go.wait()
             if self.errors:
                 await self.worker.fail(record, self.errors.pop(0))
             else:
-                await self.finish(record)
+                await self.worker.succeed(record, JobResult(transcription=heard_in(wav)))
 
     async def claimed(self, which=lambda _record: True):
         """Waits until such a job was claimed; gives it."""
@@ -95,10 +99,6 @@ class Hearer:
             while not (found := [record for record, _ in self.jobs if which(record)]):
                 await self._claimed.wait()
         return found[0]
-
-    async def finish(self, record):
-        wav = await asyncio.to_thread(self.blobs.read, record.tenant, self.blob_of(record))
-        await self.worker.succeed(record, JobResult(transcription=heard_in(wav)))
 
     @staticmethod
     def blob_of(record):
