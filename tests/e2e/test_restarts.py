@@ -12,7 +12,7 @@ from toy_stack import Process, ToyStack, until
 from triptych.client import Client
 from triptych.v1.job_pb2 import JobSpec, JobState
 from triptych.v1.ocr_pb2 import OcrSpec
-from triptych.workers.kinds.ocr import MAX_PAGES_AHEAD
+from triptych.workers.recognition.reading import MAX_PAGES_AHEAD
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(240)]
 

@@ -191,7 +191,6 @@ async def test_what_is_not_offered_yet_is_refused_at_once(check, fails):
     images = ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES
     for spec in (
         ocr(mode=OcrMode.OCR_MODE_LAYOUT),
-        ocr(enable_orientation_detection=True),
         ocr(enable_unwarping=True),
         vision(output_json_schema=schema),
         reasoning(schema=schema),

@@ -29,7 +29,6 @@ def check_offered(spec: JobSpec) -> None:
 
 def _check_ocr(config: OcrConfig) -> None:
     _refuse(config.mode == OcrMode.OCR_MODE_LAYOUT, "OCR_MODE_LAYOUT", "ask for OCR_MODE_TEXT")
-    _refuse(config.enable_orientation_detection, "enable_orientation_detection", "send pages upright")
     _refuse(config.enable_unwarping, "enable_unwarping", "send flat pages")
 
 

@@ -40,6 +40,7 @@ class InputSource(_message.Message):
     URI_FIELD_NUMBER: _builtins.int
     MEDIA_TYPE_FIELD_NUMBER: _builtins.int
     DISPLAY_NAME_FIELD_NUMBER: _builtins.int
+    PASSWORD_FIELD_NUMBER: _builtins.int
     blob: _builtins.str
     """Resource name of an uploaded blob: "blobs/sha256-<64 lower-case hex>"."""
     content: _builtins.bytes
@@ -54,6 +55,8 @@ class InputSource(_message.Message):
     """
     display_name: _builtins.str
     """Name for people (a file name), at most 255 code points. Never used as a path."""
+    password: _builtins.str
+    """Password that opens it, if it is an encrypted PDF. Never told again: jobs come back without it."""
     def __init__(
         self,
         *,
@@ -62,10 +65,11 @@ class InputSource(_message.Message):
         uri: _builtins.str = ...,
         media_type: _builtins.str = ...,
         display_name: _builtins.str = ...,
+        password: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "content", b"content", "source", b"source", "uri", b"uri"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "content", b"content", "display_name", b"display_name", "media_type", b"media_type", "source", b"source", "uri", b"uri"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blob", b"blob", "content", b"content", "display_name", b"display_name", "media_type", b"media_type", "password", b"password", "source", b"source", "uri", b"uri"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["blob", "content", "uri"]  # noqa: Y015
     _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015

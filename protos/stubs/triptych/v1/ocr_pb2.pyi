@@ -45,6 +45,30 @@ OCR_MODE_LAYOUT: OcrMode.ValueType  # 2
 """Lines, layout blocks and tables."""
 Global___OcrMode: _TypeAlias = OcrMode  # noqa: Y015
 
+class _OrientationMode:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OrientationModeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OrientationMode.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ORIENTATION_MODE_UNSPECIFIED: _OrientationMode.ValueType  # 0
+    """Same as DETECT."""
+    ORIENTATION_MODE_DETECT: _OrientationMode.ValueType  # 1
+    """Found out by a classifier; OcrPage.applied_rotation_degrees tells it."""
+    ORIENTATION_MODE_OFF: _OrientationMode.ValueType  # 2
+    """Pages are read as they are shown."""
+
+class OrientationMode(_OrientationMode, metaclass=_OrientationModeEnumTypeWrapper):
+    """Whether the way a page is turned is found out. Frozen."""
+
+ORIENTATION_MODE_UNSPECIFIED: OrientationMode.ValueType  # 0
+"""Same as DETECT."""
+ORIENTATION_MODE_DETECT: OrientationMode.ValueType  # 1
+"""Found out by a classifier; OcrPage.applied_rotation_degrees tells it."""
+ORIENTATION_MODE_OFF: OrientationMode.ValueType  # 2
+"""Pages are read as they are shown."""
+Global___OrientationMode: _TypeAlias = OrientationMode  # noqa: Y015
+
 class _EmbeddedTextPolicy:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -172,7 +196,9 @@ class OcrSpec(_message.Message):
     CONFIG_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def input(self) -> _common_pb2.InputSource:
-        """A PDF, or an image (PNG, JPEG, WebP, TIFF, BMP); a TIFF's frames are pages."""
+        """A PDF, or an image (PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC, AVIF). A TIFF's frames are pages; of an animation the
+        first frame is the page.
+        """
 
     @_builtins.property
     def pages(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.PageRange]:
@@ -210,7 +236,7 @@ class OcrConfig(_message.Message):
     RENDER_DPI_FIELD_NUMBER: _builtins.int
     MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     ENABLE_WORDS_FIELD_NUMBER: _builtins.int
-    ENABLE_ORIENTATION_DETECTION_FIELD_NUMBER: _builtins.int
+    ORIENTATION_MODE_FIELD_NUMBER: _builtins.int
     ENABLE_UNWARPING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model name; empty: the server's default for mode and languages."""
@@ -224,8 +250,8 @@ class OcrConfig(_message.Message):
     """Lines below this confidence are dropped; default 0 (nothing is dropped)."""
     enable_words: _builtins.bool
     """Also give words (their boxes are interpolated where the engine has none)."""
-    enable_orientation_detection: _builtins.bool
-    """Turn pages upright by a classifier before reading."""
+    orientation_mode: Global___OrientationMode.ValueType
+    """Whether pages that stand on their side or on their head are found and read upright."""
     enable_unwarping: _builtins.bool
     """Flatten photographed, bent pages. Geometry is then in the flattened frame."""
     @_builtins.property
@@ -242,12 +268,12 @@ class OcrConfig(_message.Message):
         render_dpi: _builtins.int | None = ...,
         min_confidence: _builtins.float | None = ...,
         enable_words: _builtins.bool = ...,
-        enable_orientation_detection: _builtins.bool = ...,
+        orientation_mode: Global___OrientationMode.ValueType = ...,
         enable_unwarping: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "_render_dpi", b"_render_dpi", "min_confidence", b"min_confidence", "render_dpi", b"render_dpi"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "_render_dpi", b"_render_dpi", "embedded_text_policy", b"embedded_text_policy", "enable_orientation_detection", b"enable_orientation_detection", "enable_unwarping", b"enable_unwarping", "enable_words", b"enable_words", "language_codes", b"language_codes", "min_confidence", b"min_confidence", "mode", b"mode", "model", b"model", "render_dpi", b"render_dpi"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence", "_render_dpi", b"_render_dpi", "embedded_text_policy", b"embedded_text_policy", "enable_unwarping", b"enable_unwarping", "enable_words", b"enable_words", "language_codes", b"language_codes", "min_confidence", b"min_confidence", "mode", b"mode", "model", b"model", "orientation_mode", b"orientation_mode", "render_dpi", b"render_dpi"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
     _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015

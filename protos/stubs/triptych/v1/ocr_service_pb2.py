@@ -22,25 +22,32 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from triptych.v1 import common_pb2 as triptych_dot_v1_dot_common__pb2
 from triptych.v1 import job_pb2 as triptych_dot_v1_dot_job__pb2
 from triptych.v1 import ocr_pb2 as triptych_dot_v1_dot_ocr__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtriptych/v1/ocr_service.proto\x12\x0btriptych.v1\x1a\x15triptych/v1/job.proto\x1a\x15triptych/v1/ocr.proto\"t\n\x10RecognizeRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.triptych.v1.OcrSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"~\n\x11RecognizeResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrResultH\x00\x12\x15\n\x0bresult_blob\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome\"z\n\x16StreamRecognizeRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.triptych.v1.OcrSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"?\n\x17StreamRecognizeResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent2\xbc\x01\n\nOcrService\x12L\n\tRecognize\x12\x1d.triptych.v1.RecognizeRequest\x1a\x1e.triptych.v1.RecognizeResponse\"\x00\x12`\n\x0fStreamRecognize\x12#.triptych.v1.StreamRecognizeRequest\x1a$.triptych.v1.StreamRecognizeResponse\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dtriptych/v1/ocr_service.proto\x12\x0btriptych.v1\x1a\x18triptych/v1/common.proto\x1a\x15triptych/v1/job.proto\x1a\x15triptych/v1/ocr.proto\"t\n\x10RecognizeRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.triptych.v1.OcrSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"~\n\x11RecognizeResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrResultH\x00\x12\x15\n\x0bresult_blob\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome\"z\n\x16StreamRecognizeRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.triptych.v1.OcrSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"?\n\x17StreamRecognizeResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent\"\xad\x01\n\x12\x46ormatPagesRequest\x12\r\n\x03job\x18\x01 \x01(\tH\x00\x12(\n\x06result\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrResultH\x00\x12(\n\x06\x66ormat\x18\x03 \x01(\x0e\x32\x18.triptych.v1.PagesFormat\x12*\n\x08\x64ocument\x18\x04 \x01(\x0b\x32\x18.triptych.v1.InputSourceB\x08\n\x06source\"_\n\x13\x46ormatPagesResponse\x12\x11\n\x07\x63ontent\x18\x01 \x01(\x0cH\x00\x12\x16\n\x0c\x63ontent_blob\x18\x02 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x03 \x01(\tB\t\n\x07outcome*\xda\x01\n\x0bPagesFormat\x12\x1c\n\x18PAGES_FORMAT_UNSPECIFIED\x10\x00\x12\x15\n\x11PAGES_FORMAT_TEXT\x10\x01\x12\x19\n\x15PAGES_FORMAT_MARKDOWN\x10\x02\x12\x15\n\x11PAGES_FORMAT_HTML\x10\x03\x12\x15\n\x11PAGES_FORMAT_HOCR\x10\x04\x12\x15\n\x11PAGES_FORMAT_ALTO\x10\x05\x12\x15\n\x11PAGES_FORMAT_JSON\x10\x06\x12\x1f\n\x1bPAGES_FORMAT_SEARCHABLE_PDF\x10\x07\x32\x90\x02\n\nOcrService\x12L\n\tRecognize\x12\x1d.triptych.v1.RecognizeRequest\x1a\x1e.triptych.v1.RecognizeResponse\"\x00\x12`\n\x0fStreamRecognize\x12#.triptych.v1.StreamRecognizeRequest\x1a$.triptych.v1.StreamRecognizeResponse\"\x00\x30\x01\x12R\n\x0b\x46ormatPages\x12\x1f.triptych.v1.FormatPagesRequest\x1a .triptych.v1.FormatPagesResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.ocr_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_RECOGNIZEREQUEST']._serialized_start=92
-  _globals['_RECOGNIZEREQUEST']._serialized_end=208
-  _globals['_RECOGNIZERESPONSE']._serialized_start=210
-  _globals['_RECOGNIZERESPONSE']._serialized_end=336
-  _globals['_STREAMRECOGNIZEREQUEST']._serialized_start=338
-  _globals['_STREAMRECOGNIZEREQUEST']._serialized_end=460
-  _globals['_STREAMRECOGNIZERESPONSE']._serialized_start=462
-  _globals['_STREAMRECOGNIZERESPONSE']._serialized_end=525
-  _globals['_OCRSERVICE']._serialized_start=528
-  _globals['_OCRSERVICE']._serialized_end=716
+  _globals['_PAGESFORMAT']._serialized_start=827
+  _globals['_PAGESFORMAT']._serialized_end=1045
+  _globals['_RECOGNIZEREQUEST']._serialized_start=118
+  _globals['_RECOGNIZEREQUEST']._serialized_end=234
+  _globals['_RECOGNIZERESPONSE']._serialized_start=236
+  _globals['_RECOGNIZERESPONSE']._serialized_end=362
+  _globals['_STREAMRECOGNIZEREQUEST']._serialized_start=364
+  _globals['_STREAMRECOGNIZEREQUEST']._serialized_end=486
+  _globals['_STREAMRECOGNIZERESPONSE']._serialized_start=488
+  _globals['_STREAMRECOGNIZERESPONSE']._serialized_end=551
+  _globals['_FORMATPAGESREQUEST']._serialized_start=554
+  _globals['_FORMATPAGESREQUEST']._serialized_end=727
+  _globals['_FORMATPAGESRESPONSE']._serialized_start=729
+  _globals['_FORMATPAGESRESPONSE']._serialized_end=824
+  _globals['_OCRSERVICE']._serialized_start=1048
+  _globals['_OCRSERVICE']._serialized_end=1320
 # @@protoc_insertion_point(module_scope)

@@ -5,6 +5,8 @@ Pages to text."""
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from triptych.v1 import common_pb2 as _common_pb2
 from triptych.v1 import job_pb2 as _job_pb2
 from triptych.v1 import ocr_pb2 as _ocr_pb2
 import builtins as _builtins
@@ -17,6 +19,54 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PagesFormat:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PagesFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PagesFormat.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PAGES_FORMAT_UNSPECIFIED: _PagesFormat.ValueType  # 0
+    """Not said: an error."""
+    PAGES_FORMAT_TEXT: _PagesFormat.ValueType  # 1
+    """Text in reading order, pages parted by a form feed."""
+    PAGES_FORMAT_MARKDOWN: _PagesFormat.ValueType  # 2
+    """Markdown, of the layout where there is one."""
+    PAGES_FORMAT_HTML: _PagesFormat.ValueType  # 3
+    """HTML, of the layout where there is one; tables keep their spans."""
+    PAGES_FORMAT_HOCR: _PagesFormat.ValueType  # 4
+    """hOCR 1.2: XHTML with boxes of lines and words."""
+    PAGES_FORMAT_ALTO: _PagesFormat.ValueType  # 5
+    """ALTO 4."""
+    PAGES_FORMAT_JSON: _PagesFormat.ValueType  # 6
+    """OcrResult in protobuf's JSON mapping, with the contract's field names."""
+    PAGES_FORMAT_SEARCHABLE_PDF: _PagesFormat.ValueType  # 7
+    """The document as PDF, its pages as they were, with the text that was read lying invisibly on them: it can be
+    selected, copied and searched.
+    """
+
+class PagesFormat(_PagesFormat, metaclass=_PagesFormatEnumTypeWrapper):
+    """What pages are written as. May receive new values."""
+
+PAGES_FORMAT_UNSPECIFIED: PagesFormat.ValueType  # 0
+"""Not said: an error."""
+PAGES_FORMAT_TEXT: PagesFormat.ValueType  # 1
+"""Text in reading order, pages parted by a form feed."""
+PAGES_FORMAT_MARKDOWN: PagesFormat.ValueType  # 2
+"""Markdown, of the layout where there is one."""
+PAGES_FORMAT_HTML: PagesFormat.ValueType  # 3
+"""HTML, of the layout where there is one; tables keep their spans."""
+PAGES_FORMAT_HOCR: PagesFormat.ValueType  # 4
+"""hOCR 1.2: XHTML with boxes of lines and words."""
+PAGES_FORMAT_ALTO: PagesFormat.ValueType  # 5
+"""ALTO 4."""
+PAGES_FORMAT_JSON: PagesFormat.ValueType  # 6
+"""OcrResult in protobuf's JSON mapping, with the contract's field names."""
+PAGES_FORMAT_SEARCHABLE_PDF: PagesFormat.ValueType  # 7
+"""The document as PDF, its pages as they were, with the text that was read lying invisibly on them: it can be
+selected, copied and searched.
+"""
+Global___PagesFormat: _TypeAlias = PagesFormat  # noqa: Y015
 
 @_typing.final
 class RecognizeRequest(_message.Message):
@@ -145,3 +195,77 @@ class StreamRecognizeResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamRecognizeResponse: _TypeAlias = StreamRecognizeResponse  # noqa: Y015
+
+@_typing.final
+class FormatPagesRequest(_message.Message):
+    """Request of FormatPages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JOB_FIELD_NUMBER: _builtins.int
+    RESULT_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    DOCUMENT_FIELD_NUMBER: _builtins.int
+    job: _builtins.str
+    """An OCR job that has succeeded ("jobs/<id>")."""
+    format: Global___PagesFormat.ValueType
+    """What to write. Required."""
+    @_builtins.property
+    def result(self) -> _ocr_pb2.OcrResult:
+        """What was read."""
+
+    @_builtins.property
+    def document(self) -> _common_pb2.InputSource:
+        """The document that was read. Required for a searchable PDF of a result, or of a job whose document is no longer
+        kept; otherwise the job's is used.
+        """
+
+    def __init__(
+        self,
+        *,
+        job: _builtins.str = ...,
+        result: _ocr_pb2.OcrResult | None = ...,
+        format: Global___PagesFormat.ValueType = ...,
+        document: _common_pb2.InputSource | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "job", b"job", "result", b"result", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["document", b"document", "format", b"format", "job", b"job", "result", b"result", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_source: _TypeAlias = _typing.Literal["job", "result"]  # noqa: Y015
+    _WhichOneofArgType_source: _TypeAlias = _typing.Literal["source", b"source"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_source) -> _WhichOneofReturnType_source | None: ...
+
+Global___FormatPagesRequest: _TypeAlias = FormatPagesRequest  # noqa: Y015
+
+@_typing.final
+class FormatPagesResponse(_message.Message):
+    """Response of FormatPages."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTENT_FIELD_NUMBER: _builtins.int
+    CONTENT_BLOB_FIELD_NUMBER: _builtins.int
+    MEDIA_TYPE_FIELD_NUMBER: _builtins.int
+    content: _builtins.bytes
+    """The file's content; text is UTF-8 with \\n at line ends."""
+    content_blob: _builtins.str
+    """Blob that holds it, if it is too large to be inline."""
+    media_type: _builtins.str
+    """Its media type."""
+    def __init__(
+        self,
+        *,
+        content: _builtins.bytes = ...,
+        content_blob: _builtins.str = ...,
+        media_type: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_blob", b"content_blob", "outcome", b"outcome"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "content_blob", b"content_blob", "media_type", b"media_type", "outcome", b"outcome"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_outcome: _TypeAlias = _typing.Literal["content", "content_blob"]  # noqa: Y015
+    _WhichOneofArgType_outcome: _TypeAlias = _typing.Literal["outcome", b"outcome"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_outcome) -> _WhichOneofReturnType_outcome | None: ...
+
+Global___FormatPagesResponse: _TypeAlias = FormatPagesResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class OcrServiceStub:
                 request_serializer=triptych_dot_v1_dot_ocr__service__pb2.StreamRecognizeRequest.SerializeToString,
                 response_deserializer=triptych_dot_v1_dot_ocr__service__pb2.StreamRecognizeResponse.FromString,
                 _registered_method=True)
+        self.FormatPages = channel.unary_unary(
+                '/triptych.v1.OcrService/FormatPages',
+                request_serializer=triptych_dot_v1_dot_ocr__service__pb2.FormatPagesRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_ocr__service__pb2.FormatPagesResponse.FromString,
+                _registered_method=True)
 
 
 class OcrServiceServicer:
@@ -67,6 +72,13 @@ class OcrServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FormatPages(self, request, context):
+        """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OcrServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_OcrServiceServicer_to_server(servicer, server):
                     servicer.StreamRecognize,
                     request_deserializer=triptych_dot_v1_dot_ocr__service__pb2.StreamRecognizeRequest.FromString,
                     response_serializer=triptych_dot_v1_dot_ocr__service__pb2.StreamRecognizeResponse.SerializeToString,
+            ),
+            'FormatPages': grpc.unary_unary_rpc_method_handler(
+                    servicer.FormatPages,
+                    request_deserializer=triptych_dot_v1_dot_ocr__service__pb2.FormatPagesRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_ocr__service__pb2.FormatPagesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +153,33 @@ class OcrService:
             '/triptych.v1.OcrService/StreamRecognize',
             triptych_dot_v1_dot_ocr__service__pb2.StreamRecognizeRequest.SerializeToString,
             triptych_dot_v1_dot_ocr__service__pb2.StreamRecognizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FormatPages(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/triptych.v1.OcrService/FormatPages',
+            triptych_dot_v1_dot_ocr__service__pb2.FormatPagesRequest.SerializeToString,
+            triptych_dot_v1_dot_ocr__service__pb2.FormatPagesResponse.FromString,
             options,
             channel_credentials,
             insecure,
