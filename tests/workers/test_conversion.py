@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from workers.documents import picture
 
 from triptych.core.errors import FeatureDisabled, InternalError
 from triptych.workers import conversion
@@ -94,9 +93,7 @@ def test_a_gguf_file_becomes_a_transformers_folder_with_the_same_weights(tmp_pat
 def test_onnx_files_become_folders_that_paddle_reads(models_dir, tmp_path):
     embedded, source, made = models_dir / "pp-ocrv6-small", tmp_path / "source", tmp_path / "made"
     source.mkdir()
-    names = {role: f"PP-OCRv6_small_{role}" for role in ("det", "rec")} | {
-        "textline_ori": "PP-LCNet_x0_25_textline_ori"
-    }
+    names = {role: f"PP-OCRv6_small_{role}" for role in ("det", "rec")} | {"doc_ori": "PP-LCNet_x1_0_doc_ori"}
     for role, name in names.items():
         shutil.copyfile(embedded / role / "inference.onnx", source / f"{name}.onnx")
     conversion.convert("paddle-onnx", source, made)
@@ -105,24 +102,6 @@ def test_onnx_files_become_folders_that_paddle_reads(models_dir, tmp_path):
         assert text == (embedded / role / "inference.yml").read_text("utf-8")
         assert f"model_name: {name}\n" in text
         assert (made / role / "inference.onnx").read_bytes() == (source / f"{name}.onnx").read_bytes()
-
-
-@pytest.mark.weights
-def test_a_line_on_its_head_is_told_from_one_that_stands(models_dir, monkeypatch):
-    monkeypatch.setenv("PADDLE_PDX_DISABLE_MODEL_SOURCE_CHECK", "True")
-    from paddleocr import TextLineOrientationClassification
-
-    page = np.asarray(picture("HELLO 12345"))
-    rows, columns = (np.flatnonzero((page < 128).any(axis=axes)) for axes in ((1, 2), (0, 2)))
-    line = page[rows[0] - 4 : rows[-1] + 5, columns[0] - 4 : columns[-1] + 5]
-    model = TextLineOrientationClassification(
-        model_name="PP-LCNet_x0_25_textline_ori",
-        model_dir=str(models_dir / "pp-ocrv6-small" / "textline_ori"),
-        engine="onnxruntime",
-        device="cpu",
-    )
-    found = [model.predict(image)[0]["label_names"] for image in (line, np.rot90(line, 2).copy())]
-    assert found == [["0_degree"], ["180_degree"]]
 
 
 def test_a_file_that_is_no_gguf_fails_with_a_reason(tmp_path):

@@ -46,39 +46,40 @@ _RECOGNITION: dict[str, Any] = {
     },
     "PostProcess": {"name": "CTCLabelDecode"},
 }
-_TEXTLINE_ORIENTATION: dict[str, Any] = {
+_PAGE_ORIENTATION: dict[str, Any] = {
     "PreProcess": {
         "transform_ops": [
-            {"ResizeImage": {"size": [192, 48]}},
+            {"ResizeImage": {"resize_short": 256}},
+            {"CropImage": {"size": 224}},
             {
                 "NormalizeImage": {
                     "channel_num": 3,
-                    "mean": [0.5, 0.5, 0.5],
+                    "mean": [0.485, 0.456, 0.406],
                     "order": "",
                     "scale": 1 / 255,
-                    "std": [0.5, 0.5, 0.5],
+                    "std": [0.229, 0.224, 0.225],
                 }
             },
             {"ToCHWImage": None},
         ]
     },
-    "PostProcess": {"Topk": {"topk": 1, "label_list": ["0_degree", "180_degree"]}},
+    "PostProcess": {"Topk": {"topk": 1, "label_list": ["0", "90", "180", "270"]}},
 }
 
 
 def lay_out(source: Path, target: Path) -> None:
-    """Makes `det/`, `rec/` and, if there is such a model, `textline_ori/`, each with inference.onnx and inference.yml.
+    """Makes `det/`, `rec/` and, if there is such a model, `doc_ori/`, each with inference.onnx and inference.yml.
 
     Args:
-        source: Has `<PaddleX model name>.onnx` files that end in `_det`, `_rec` and `_textline_ori`. The recognizer's
+        source: Has `<PaddleX model name>.onnx` files that end in `_det`, `_rec` and `_doc_ori`. The recognizer's
             characters stand in its metadata, or one a line in the only `*.txt`.
         target: Folder to make them in.
 
     Raises:
         ModelNotFound: A file is missing, or there are several of a role.
     """
-    for role, stages in (("det", _DETECTION), ("rec", _RECOGNITION), ("textline_ori", _TEXTLINE_ORIENTATION)):
-        if role == "textline_ori" and not list(source.glob(f"*_{role}.onnx")):
+    for role, stages in (("det", _DETECTION), ("rec", _RECOGNITION), ("doc_ori", _PAGE_ORIENTATION)):
+        if role == "doc_ori" and not list(source.glob(f"*_{role}.onnx")):
             continue
         model = _only(source, f"*_{role}.onnx")
         if role == "rec":

@@ -9,14 +9,17 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import TextLine, TextWord
 from triptych.workers.engines.paddle_crops import LineCrop
 from triptych.workers.media.reading_order import reading_order
 
 # Pixels of a crop that one column of the recognition model's output stands for.
 COLUMN_PX = 8
-# Chinese and Japanese are written without spaces: there each character is a word.
-_WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+# Chinese and Japanese are written without blanks: there each character is a word.
+_WITHOUT_BLANKS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+")
+_CHARACTER_WITHOUT_BLANKS = re.compile(f"[{_WITHOUT_BLANKS}]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +39,26 @@ class FoundLine:
     confidence: float
 
 
-def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, words: bool) -> list[TextLine]:
+def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, turn: int, words: bool) -> list[TextLine]:
     """Gives the lines of one page in reading order.
 
     Args:
         found: Lines in any order.
-        width_px: Of the page; the order is found in pixels.
-        height_px: Of the page.
+        width_px: Of the page as shown; the order is found in pixels.
+        height_px: Of the page as shown.
+        turn: Degrees clockwise by which lines are turned: the order is that of the page turned back.
         words: Whether lines get their words.
     """
-    size = np.array([width_px, height_px])
-    corners = [line.crop.polygon * size for line in found]
+    size = np.array([width_px, height_px] if turn % 180 == 0 else [height_px, width_px])
+    polygons = [turned(line.crop.polygon.ravel().tolist(), -turn) for line in found]
+    corners = [np.array(polygon).reshape(4, 2) * size for polygon in polygons]
     boxes = [[*polygon.min(axis=0), *polygon.max(axis=0)] for polygon in corners]
     return [_text_line(found[index], words) for index in reading_order(boxes)]
+
+
+def is_without_blanks(text: str) -> bool:
+    """Whether a text is mostly in a script that is written without blanks, and perhaps from top to bottom."""
+    return 2 * len(_CHARACTER_WITHOUT_BLANKS.findall(text)) > len(text)
 
 
 def _text_line(found: FoundLine, words: bool) -> TextLine:
