@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from triptych.core.errors import FieldInvalid
@@ -21,8 +22,8 @@ DEFAULT_DPI, MIN_DPI, MAX_DPI = 200, 72, 400
 class Stations(Protocol):
     """Where a model's station is had."""
 
-    def get(self, name: str = "", /) -> Station[PageImage, OcrPage]:
-        """Gives the station of a model; empty: the default one."""
+    def get(self, name: str = "", /, *, languages: Sequence[str] = ()) -> Station[PageImage, OcrPage]:
+        """Gives the station of a model; empty: the default one for the languages."""
 
 
 def run(
@@ -49,12 +50,13 @@ def run(
     Raises:
         FeatureDisabled: An option that no engine here offers.
         FieldInvalid, RangeOutsideSource, InputTooLarge: The pages asked for.
+        LanguageUnsupported: The model does not know a language of pages that have to be recognized.
         MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted: The document.
         TriptychError: What stopped the attempt; or, if no page at all could be read, the first page's error.
     """
     check_offered(attempt.spec)
     _check_config(spec.config)
-    station = stations.get(spec.config.model)
+    station = stations.get(spec.config.model, languages=spec.config.language_codes)
     data = attempt.read(spec.input)
     with attempt.hand.unit("document"):
         opened = open_pages(

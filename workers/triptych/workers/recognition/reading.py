@@ -109,6 +109,7 @@ class Reading:
                 pixels=pixels,
                 words=self._config.enable_words,
                 min_confidence=self._config.min_confidence,
+                languages=tuple(self._config.language_codes),
                 find_turn=self._config.orientation_mode != ORIENTATION_MODE_OFF,
                 stopped=self._attempt.stopped,
             )
