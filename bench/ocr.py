@@ -56,7 +56,7 @@ PUBLIC = Path(__file__).parents[2] / "shared" / "data" / "public"
 CALLERS = 16
 MODEL = "pp-ocrv6-small"
 DPI, MAX_PAGE_PIXELS = 200, 100_000_000
-MAX_SHARE, MAX_REST = 0.70, 0.10
+MAX_SHARE, MAX_REST, MAX_MEMORY_MB = 0.70, 0.10, 1400
 ANEW = JobOptions(cache_policy=CachePolicy.CACHE_POLICY_BYPASS)
 # What Triptych is run with, and which of RapidOCR's runs computes alike.
 RUNTIMES = {
@@ -205,7 +205,15 @@ def stack(threads: int, settings: Mapping[str, str]) -> Iterator[tuple[Client, i
         yield after.enter_context(Client(address)), worker.pid, [service.pid, redis_pid]
 
 
-def triptych_runs(name: str, settings: Mapping[str, str], paths: Sequence[Path], threads: int) -> dict[str, Run]:
+def peak_bytes(pid: int) -> int:
+    """Gives the most memory that a process has held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM"))
+
+
+def triptych_runs(
+    proof: Proof, name: str, settings: Mapping[str, str], paths: Sequence[Path], threads: int
+) -> dict[str, Run]:
     """Reads with Triptych: 16 callers at once, then one."""
     with stack(threads, settings) as (client, worker, around), ThreadPoolExecutor(CALLERS) as callers:
 
@@ -213,10 +221,12 @@ def triptych_runs(name: str, settings: Mapping[str, str], paths: Sequence[Path],
             return client.recognize(path, options=ANEW).pages[0].text
 
         text(paths[0])
-        return {
+        runs = {
             name: measured(lambda: list(callers.map(text, paths)), worker, around),
             f"{name}, one caller": measured(lambda: [text(path) for path in paths], worker, around),
         }
+        proof.at_most(f"{name}: peak memory of the worker, MB", peak_bytes(worker) / 1e6, MAX_MEMORY_MB)
+        return runs
 
 
 def f1_of(texts: Sequence[str], pages: Sequence[Page]) -> float:
@@ -322,7 +332,7 @@ def main() -> int:
             return proof.conclude(given.json)
         runs = paddle_ocr_runs(folder, paths, given.threads)
         for name, (settings, _) in RUNTIMES.items():
-            runs |= triptych_runs(name, settings, paths, given.threads)
+            runs |= triptych_runs(proof, name, settings, paths, given.threads)
         runs |= rapid_ocr_runs(folder, paths, given.threads)
         runs |= tesseract_run(paths)
     if given.texts:
