@@ -220,7 +220,7 @@ async def test_force_cancels_before_it_deletes(client, submit, worker, fails):
 async def test_force_gives_up_on_a_job_that_does_not_stop(client, submit, worker, fails):
     job = await submit()
     await worker.claim()
-    failed = await fails(client.jobs.DeleteJob(pb.DeleteJobRequest(name=job.name, force=True), timeout=0.6))
+    failed = await fails(client.jobs.DeleteJob(pb.DeleteJobRequest(name=job.name, force=True), timeout=2))
     assert failed.reason == "JOB_NOT_TERMINAL"
 
 
