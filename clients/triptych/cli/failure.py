@@ -52,7 +52,7 @@ def _reader_hint(message: str) -> str:
         return "`triptych transcribe` reads audio and video, `triptych ask` reads all of them"
     if message.endswith("reads audio or video"):
         return "`triptych ocr` reads PDFs and images, `triptych ask` reads all of them"
-    return "audio, video, PDF, PNG, JPEG, WebP, TIFF and BMP can be read"
+    return "audio, video, PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC and AVIF can be read"
 
 
 def exit_code_of(error: TriptychError) -> int:
