@@ -35,7 +35,7 @@ def hint_for(error: TriptychError) -> str:
         (errors.QueueFull, "the services are busy; try again later"),
         (errors.HostExhausted, "the host of the services needs more room; `triptych doctor` there says where"),
         (errors.MediaTypeUnsupported, _reader_hint(error.message)),
-        (errors.MediaEncrypted, "remove the password first"),
+        (errors.MediaEncrypted, "give the password with --password or TRIPTYCH_PASSWORD"),
     ]
     if "hint" in error.metadata:
         return error.metadata["hint"]
