@@ -17,6 +17,7 @@ from triptych.cli.run import quiet, run_job
 @click.command()
 @click.argument("file", type=options.file_type)
 @options.pages_option
+@options.password_option
 @options.model_option
 @options.language_option
 @options.words_option
@@ -31,6 +32,7 @@ def ocr(
     *,
     file: Path,
     pages: str,
+    password: str,
     model: str,
     language: str,
     words: bool,
@@ -49,7 +51,7 @@ def ocr(
         config.embedded_text_policy = EmbeddedTextPolicy.EMBEDDED_TEXT_POLICY_IGNORE
     ranges = options.page_ranges(pages)
     with server.connect() as client:
-        (document,) = client.sources([file])
+        (document,) = client.sources([file], password=password)
         spec = specs.ocr(document, config, ranges)
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
     failed = [page for page in outcome.ocr.pages if page.HasField("error")]

@@ -127,13 +127,17 @@ class AsyncClient(AsyncRunner):
         config: OcrConfig | None = None,
         *,
         pages: Sequence[PageRange] = (),
+        password: str = "",
         options: JobOptions | None = None,
         request_id: str = "",
         timeout_s: float = 600,
     ) -> OcrResult:
-        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error."""
+        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error.
+
+        The password opens an encrypted PDF; no job tells it again.
+        """
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
-        return await self._run(self._calls.recognize(document, config, pages, terms))
+        return await self._run(self._calls.recognize(document, config, pages, password, terms))
 
     async def generate(
         self,
@@ -242,9 +246,9 @@ class AsyncClient(AsyncRunner):
 
     # Bytes.
 
-    async def sources(self, inputs: Sequence[Source]) -> list[InputSource]:
-        """Makes inputs for one specification: small ones inline, the others uploaded."""
-        return await self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes))
+    async def sources(self, inputs: Sequence[Source], *, password: str = "") -> list[InputSource]:
+        """Makes inputs for one specification: small ones inline, others uploaded; the password opens encrypted PDFs."""
+        return await self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes, password))
 
     async def upload(self, source: str | os.PathLike[str] | bytes, *, ttl_s: float | None = None) -> Blob:
         """Uploads a file or bytes; a broken stream goes on where it stopped, known bytes are not sent."""

@@ -53,6 +53,7 @@ def check_inputs(spec: JobSpec, path: str, tenant: str, blobs: BlobStore, settin
 
 def _media_type(source: InputSource, field: str, tenant: str, kind: str, blobs: BlobStore, settings: Settings) -> str:
     short(source.display_name, 255, f"{field}.display_name")
+    short(source.password, 255, f"{field}.password")
     head = _head(source, field, tenant, blobs, settings)
     found = checked_type(head, source.media_type, source.display_name)
     types, words = _READABLE[kind]
