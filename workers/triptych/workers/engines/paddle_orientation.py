@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.workers.engines.paddle_crops import LineCrop
-from triptych.workers.engines.paddle_lines import FoundLine, is_without_blanks
+from triptych.workers.engines.paddle_lines import FoundLine
+from triptych.workers.engines.paddle_words import is_without_blanks
 
 Pixels = npt.NDArray[np.uint8]
 
