@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from triptych.core.errors import TriptychError, status_of
 from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
-from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, OcrConfig, OcrPage
+from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, ORIENTATION_MODE_OFF, OcrConfig, OcrPage
 from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import Done
 from triptych.workers.engines.paddle_ocr import PageImage
@@ -123,6 +123,7 @@ class Reading:
             pixels=pixels,
             words=self._config.enable_words,
             min_confidence=self._config.min_confidence,
+            find_turn=self._config.orientation_mode != ORIENTATION_MODE_OFF,
             stopped=self._attempt.stopped,
         )
         future = self._attempt.submit(self._station, item, unit=_unit(number))
