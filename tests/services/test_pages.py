@@ -6,7 +6,7 @@ import io
 import pikepdf
 import pypdfium2
 import pytest
-from services.papers import line, page, pdf, picture, result
+from read_papers import line, page, pdf, picture, result
 
 from triptych.core.blob_choice import open_blobs
 from triptych.core.errors import MediaCorrupt

@@ -11,7 +11,7 @@ from triptych.core.line_words import LineWord, words_of
 from triptych.core.page_areas import Area, areas_of
 from triptych.core.page_geometry import Box, box, pixels, turn_degrees
 from triptych.core.release import version
-from triptych.core.xml_text import document, legal
+from triptych.core.xml_text import XML, legal, written
 from triptych.v1.ocr_pb2 import BlockKind, OcrPage, OcrResult, TextLine
 
 NAMESPACE = "http://www.loc.gov/standards/alto/ns-v4#"
@@ -25,16 +25,14 @@ def alto(result: OcrResult) -> str:
     Args:
         result: Passes `check_pages`.
     """
-    root = ET.Element("alto", {"xmlns": NAMESPACE, "SCHEMAVERSION": SCHEMA_VERSION})
-    _description(root, result)
-    layout = ET.SubElement(root, "Layout")
-    for page in result.pages:
-        _page(layout, page)
-    return document(root)
+    # Page by page: a tree of all of them would be many times larger than its text.
+    pages = "\n".join(map(_page, result.pages))
+    root = f'<alto xmlns="{NAMESPACE}" SCHEMAVERSION="{SCHEMA_VERSION}">'
+    return f"{XML}{root}\n{_description(result)}\n<Layout>\n{pages}\n</Layout>\n</alto>\n"
 
 
-def _description(root: ET.Element, result: OcrResult) -> None:
-    found = ET.SubElement(root, "Description")
+def _description(result: OcrResult) -> str:
+    found = ET.Element("Description")
     ET.SubElement(found, "MeasurementUnit").text = "pixel"
     step = ET.SubElement(found, "Processing", {"ID": _STEP})
     ET.SubElement(step, "processingCategory").text = "contentGeneration"
@@ -45,18 +43,20 @@ def _description(root: ET.Element, result: OcrResult) -> None:
     software = ET.SubElement(step, "processingSoftware")
     ET.SubElement(software, "softwareName").text = "triptych"
     ET.SubElement(software, "softwareVersion").text = version()
+    return written(found)
 
 
-def _page(layout: ET.Element, page: OcrPage) -> None:
+def _page(page: OcrPage) -> str:
     number, size = page.page_number, {"WIDTH": str(page.width_px), "HEIGHT": str(page.height_px)}
     facts = {"ID": f"page_{number}", "PHYSICAL_IMG_NR": str(number), "PROCESSINGREFS": _STEP, **size}
     if page.HasField("error"):
         # The page is there, its text is not.
         facts |= {"QUALITY": "Missing", "QUALITY_DETAIL": legal(page.error.message)}
-    found = ET.SubElement(layout, "Page", facts)
+    found = ET.Element("Page", facts)
     space = ET.SubElement(found, "PrintSpace", {"HPOS": "0", "VPOS": "0", **size})
     for index, area in enumerate(areas_of(page), 1):
         _block(space, page, area, f"{number}_{index}")
+    return written(found)
 
 
 def _block(space: ET.Element, page: OcrPage, area: Area, name: str) -> None:

@@ -117,6 +117,8 @@ def main() -> None:
     asked = json.load(sys.stdin)
     limits = Limits(**asked["limits"])
     limits.impose()
+    # Ctrl-C is sent to all processes of a terminal; the parent decides when this one ends.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     module, _, name = asked["function"].partition(":")
     try:
         getattr(importlib.import_module(module), name)(**asked["arguments"])

@@ -7,6 +7,7 @@ from xml.etree import ElementTree as ET
 
 # What XML 1.0 has no way to write: https://www.w3.org/TR/xml/#charsets
 _ILLEGAL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
+XML = '<?xml version="1.0" encoding="UTF-8"?>\n'
 
 
 def legal(text: str) -> str:
@@ -14,7 +15,7 @@ def legal(text: str) -> str:
     return _ILLEGAL.sub("", text)
 
 
-def document(root: ET.Element, doctype: str = "") -> str:
-    """Gives a document, indented, with a line feed at line ends."""
-    ET.indent(root, " ")
-    return f'<?xml version="1.0" encoding="UTF-8"?>\n{doctype}{ET.tostring(root, encoding="unicode")}\n'
+def written(element: ET.Element) -> str:
+    """Gives an element as text, indented."""
+    ET.indent(element, " ")
+    return ET.tostring(element, encoding="unicode")

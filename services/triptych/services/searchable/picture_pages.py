@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pi_heif
-from pikepdf import Array, Dictionary, Name, Object, Pdf, Stream
+from pikepdf import Array, Dictionary, Name, Object, Page, Pdf, Stream
 from PIL import Image, ImageOps
 
 from triptych.core.errors import InputTooLarge, MediaCorrupt, TriptychError
@@ -109,9 +109,13 @@ def _add_page(pdf: Pdf, image: Image.Image, path: Path) -> None:
         width, height = height, width
     shrink = min(1.0, MAX_SIDE_POINTS / max(width, height))
     width, height = max(1.0, width * shrink), max(1.0, height * shrink)
-    page = pdf.add_blank_page(page_size=(width, height))
-    page.obj[Name.Resources] = Dictionary(XObject=Dictionary(Picture=stored))
-    page.obj[Name.Contents] = pdf.make_stream(_drawn(orientation, width, height))
+    page = Dictionary(
+        Type=Name.Page,
+        MediaBox=Array([0, 0, width, height]),
+        Resources=Dictionary(XObject=Dictionary(Picture=stored)),
+        Contents=pdf.make_stream(_drawn(orientation, width, height)),
+    )
+    pdf.pages.append(Page(pdf.make_indirect(page)))
 
 
 def _drawn(orientation: int, width: float, height: float) -> bytes:

@@ -27,8 +27,8 @@ def result(*pages):
 
 def picture(kind="JPEG", size=(500, 700), mode="RGB", **options):
     """A picture with a dark part at its top left."""
-    image = Image.new("L", size, 240)
-    image.paste(20, (0, 0, size[0] // 2, size[1] // 4))
+    image = Image.new("L", size, 255 if mode == "1" else 240)
+    image.paste(0 if mode == "1" else 20, (0, 0, size[0] // 2, size[1] // 4))
     file = io.BytesIO()
     image.convert(mode).save(file, kind, **options)
     return file.getvalue()
