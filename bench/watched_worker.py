@@ -39,10 +39,15 @@ def tree(pid: int) -> Iterator[Path]:
 
 
 def cpu_s(pid: int) -> float:
-    """Gives the CPU seconds of a process and its children."""
-    # After the name in parentheses: the 12th and 13th field are ticks in user and in system mode.
-    stats = [(folder / "stat").read_text("utf-8").rpartition(")")[2].split() for folder in tree(pid)]
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
+    """Gives the CPU seconds of a process and its children, those that have ended too."""
+    ticks = 0
+    with suppress(OSError):  # a child may end right now
+        for folder in tree(pid):
+            # After the name in parentheses: the 12th to 15th field are ticks in user and in system mode, and those of
+            # children that have ended.
+            stat = (folder / "stat").read_text("utf-8").rpartition(")")[2].split()
+            ticks += sum(map(int, stat[11:15]))
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 class Memory:
@@ -66,7 +71,7 @@ class Memory:
     @property
     def peak_bytes(self) -> int:
         """The most that was held."""
-        return max(self.samples)
+        return max(self.samples, default=self.before_bytes)
 
     def growth(self) -> float:
         """Gives the median of the last third of the samples as a part of that of the first."""

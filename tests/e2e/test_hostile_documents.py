@@ -35,8 +35,7 @@ REASONS = {
 }  # fmt: skip
 ANEW = JobOptions(cache_policy=CachePolicy.CACHE_POLICY_BYPASS)
 IGNORE = OcrConfig(embedded_text_policy=EMBEDDED_TEXT_POLICY_IGNORE)
-# Of the worker and its children: the engine takes 2.3 GB at most, a decoder 1 GiB and a page of 300 MB, which the worker
-# has then.
+# Of the worker and its children: the engine takes 2.3 GB at most, a decoder 1 GiB and a page of 300 MB that both have.
 MAX_MEMORY_BYTES = 4_200_000_000
 
 
