@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import TextLine, TextWord
 from triptych.workers.engines.paddle_crops import LineCrop
 from triptych.workers.engines.paddle_words import COLUMN_PX, Word, words
 from triptych.workers.media.gutters import cuts
-from triptych.workers.media.reading_order import LEFT, RIGHT, Boxes, level_boxes, reading_order
+from triptych.workers.media.reading_order import LEFT, RIGHT, Boxes, reading_order, turned_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,12 +48,10 @@ def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, tur
         turn: Degrees clockwise by which lines are turned: the order is that of the page turned back.
         words: Whether lines get their words.
     """
-    size = np.array([width_px, height_px] if turn % 180 == 0 else [height_px, width_px])
 
-    def boxes(lines: Sequence[FoundLine]) -> Boxes:
-        return level_boxes(
-            [np.array(turned(line.crop.polygon.ravel().tolist(), -turn)).reshape(4, 2) * size for line in lines]
-        )
+    def boxes(lines: Iterable[FoundLine]) -> Boxes:
+        polygons = (line.crop.polygon.ravel().tolist() for line in lines)
+        return turned_back(polygons, turn, width_px=width_px, height_px=height_px)
 
     pieces = list(_cut(found, boxes(found)))
     return [_text_line(pieces[index], words) for index in reading_order(boxes(pieces))]

@@ -7,12 +7,14 @@ headings, are taken out first and part the columns into those above and those be
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrPage, TextLine
 
 Boxes: TypeAlias = npt.NDArray[np.float64]
@@ -25,6 +27,7 @@ MIN_COLUMN_LINES = 4
 MIN_COLUMN_FILL = 0.6
 # ... and is this many times their height: some 25 characters.
 MIN_COLUMN_ASPECT = 12
+MAX_COLUMNS = 6
 # Beside a column of running text stands a sidebar, not the labels of a form, if its lines follow each other at most so
 # many line heights apart ...
 MAX_SIDEBAR_STEP = 2.0
@@ -55,6 +58,29 @@ def write_lines(page: OcrPage, lines: Iterable[TextLine]) -> None:
     page.text = "\n".join(texts)
 
 
+def direction(corners: npt.NDArray[np.float64]) -> int:
+    """Gives the degrees by which a line is turned clockwise: 0, 90 (it runs down), 180 or 270.
+
+    Args:
+        corners: Shape (4, 2), pixels: top left, top right, bottom right, bottom left of the text.
+    """
+    x, y = corners[1] - corners[0] + corners[2] - corners[3]
+    return round(math.degrees(math.atan2(y, x)) / 90) % 4 * 90
+
+
+def turned_back(polygons: Iterable[Sequence[float]], turn: int, *, width_px: int, height_px: int) -> Boxes:
+    """Gives the boxes of lines on the page turned back so that they run from left to right, and straightened.
+
+    Args:
+        polygons: Of each line, normalised to the page as shown.
+        turn: Degrees by which most of the lines are turned clockwise.
+        width_px: Of the page as shown.
+        height_px: Of the page as shown.
+    """
+    size = np.array([width_px, height_px] if turn % 180 == 0 else [height_px, width_px])
+    return level_boxes([np.reshape(turned(polygon, -turn), (4, 2)) * size for polygon in polygons])
+
+
 def level_boxes(polygons: Sequence[npt.NDArray[np.float64]]) -> Boxes:
     """Gives the boxes of lines on a page that was scanned askew, as if it had been straight.
 
@@ -78,7 +104,7 @@ def level_boxes(polygons: Sequence[npt.NDArray[np.float64]]) -> Boxes:
     return np.concatenate([straight.min(axis=1), straight.max(axis=1)], axis=1)
 
 
-def reading_order(boxes: Sequence[Sequence[float]]) -> list[int]:
+def reading_order(boxes: Boxes | Sequence[Sequence[float]]) -> list[int]:
     """Gives the indices of the boxes in reading order: columns of running text one after the other, else row by row.
 
     A gutter is looked for that few boxes cross and that has a column of running text on either side. Boxes that do
@@ -116,29 +142,30 @@ def _order(boxes: Boxes, indices: Indices) -> Indices:
     return np.concatenate(ordered)
 
 
-def _gutter(boxes: Boxes) -> float | None:
+def _gutter(boxes: Boxes, column_count: int = MAX_COLUMNS) -> float | None:
     """Gives the x of the gutter that the fewest boxes cross, if there are columns of running text beside it."""
     lefts, rights = np.sort(boxes[:, LEFT]), np.unique(boxes[:, RIGHT])
     next_left = np.searchsorted(lefts, rights, side="right")
     gaps = (rights[next_left < len(lefts)] + lefts[next_left[next_left < len(lefts)]]) / 2
     crossed = ((boxes[:, LEFT] < gaps[:, None]) & (boxes[:, RIGHT] > gaps[:, None])).sum(axis=1)
+    tried: set[tuple[int, int]] = set()
     for at in np.argsort(crossed, kind="stable"):
         left, right = boxes[boxes[:, RIGHT] <= gaps[at]], boxes[boxes[:, LEFT] >= gaps[at]]
         # More titles and captions than lines of text is no layout in columns.
-        if crossed[at] <= min(len(left), len(right)) and _are_columns(left, right):
+        if crossed[at] > min(len(left), len(right)) or (len(left), len(right)) in tried:
+            continue
+        tried.add((len(left), len(right)))
+        if _are_columns(left, right, column_count):
             return float(gaps[at])
     return None
 
 
-def _are_columns(left: Boxes, right: Boxes) -> bool:
-    if _is_text(left):
-        return _is_text(right) or _is_sidebar(right, left)
-    return _is_text(right) and _is_sidebar(left, right)
-
-
-def _is_text(boxes: Boxes) -> bool:
-    """Whether lines are a column of running text, or several."""
-    return is_column(boxes) or (_is_running(boxes) and _gutter(boxes) is not None)
+def _are_columns(left: Boxes, right: Boxes, column_count: int) -> bool:
+    if not is_column(left):
+        return is_column(right) and _is_sidebar(left, right)
+    if is_column(right) or _is_sidebar(right, left):
+        return True
+    return column_count > 2 and _is_running(right) and _gutter(right, column_count - 1) is not None
 
 
 def _is_sidebar(boxes: Boxes, column: Boxes) -> bool:
