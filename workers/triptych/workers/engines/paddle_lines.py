@@ -12,9 +12,10 @@ import numpy.typing as npt
 
 from triptych.v1.ocr_pb2 import TextLine, TextWord
 from triptych.workers.engines.paddle_crops import LineCrop
-from triptych.workers.engines.paddle_words import COLUMN_PX, Word, words
+from triptych.workers.engines.paddle_words import COLUMN_PX, Pixels, Word, missing_blanks, words
 from triptych.workers.media.gutters import cuts
-from triptych.workers.media.reading_order import LEFT, RIGHT, Boxes, reading_order, turned_back
+from triptych.workers.media.reading_order import reading_order
+from triptych.workers.media.straightening import LEFT, RIGHT, Boxes, turned_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +36,19 @@ class FoundLine:
 
     def words(self) -> list[Word]:
         """Gives its words; places are in pixels of the crop."""
-        return words(self.text, self.columns, self.crop.pixels[:, : self.crop.text_width_px])
+        return words(self.text, self.columns, self._ink)
+
+    def with_blanks(self) -> FoundLine:
+        """Gives the line with the blanks that the model has not written."""
+        text, columns = self.text, list(self.columns)
+        for index in missing_blanks(text, columns, self._ink)[::-1]:
+            text = f"{text[:index]} {text[index:]}"
+            columns.insert(index, (columns[index - 1] + columns[index]) / 2)
+        return replace(self, text=text, columns=columns)
+
+    @property
+    def _ink(self) -> Pixels:
+        return self.crop.pixels[:, : self.crop.text_width_px]
 
 
 def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, turn: int, words: bool) -> list[TextLine]:

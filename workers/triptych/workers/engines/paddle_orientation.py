@@ -14,7 +14,7 @@ import numpy.typing as npt
 from triptych.workers.engines.paddle_crops import LineCrop
 from triptych.workers.engines.paddle_lines import FoundLine
 from triptych.workers.engines.paddle_words import is_without_blanks
-from triptych.workers.media.reading_order import direction
+from triptych.workers.media.straightening import direction
 
 Pixels = npt.NDArray[np.uint8]
 

@@ -15,7 +15,8 @@ from triptych.core.media import HEAD_BYTES, IMAGE_TYPES, PDF_TYPE, checked_type
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_EMBEDDED, OcrPage, TextLine
 from triptych.workers.media.images import ImagePages
 from triptych.workers.media.pdf import PdfPages
-from triptych.workers.media.reading_order import direction, reading_order, turned_back, write_lines
+from triptych.workers.media.reading_order import reading_order, write_lines
+from triptych.workers.media.straightening import direction, turned_back
 
 Pixels = npt.NDArray[np.uint8]
 
