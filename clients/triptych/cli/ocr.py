@@ -21,6 +21,7 @@ from triptych.cli.run import quiet, run_job
 @options.language_option
 @options.words_option
 @click.option("--lines", is_flag=True, help="Write every line with its box, in percent of the page.")
+@click.option("--layout", is_flag=True, help="Find headings, lists and tables, and write the pages as Markdown.")
 @click.option("--ignore-text-layer", is_flag=True, help="Read the pixels even where a PDF carries its own text.")
 @options.timeout_option
 @options.server_options
@@ -35,6 +36,7 @@ def ocr(
     language: str,
     words: bool,
     lines: bool,
+    layout: bool,
     ignore_text_layer: bool,
     timeout_s: float,
     server: Server,
@@ -42,11 +44,14 @@ def ocr(
 ) -> None:
     """Writes the text of FILE (a PDF or an image), page by page."""
     from triptych.client import specs
-    from triptych.v1.ocr_pb2 import EmbeddedTextPolicy, OcrConfig
+    from triptych.core.pages_markdown import page_markdown
+    from triptych.v1.ocr_pb2 import EmbeddedTextPolicy, OcrConfig, OcrMode
 
     config = OcrConfig(model=model, language_codes=[language] if language else [], enable_words=words)
     if ignore_text_layer:
         config.embedded_text_policy = EmbeddedTextPolicy.EMBEDDED_TEXT_POLICY_IGNORE
+    if layout:
+        config.mode = OcrMode.OCR_MODE_LAYOUT
     ranges = options.page_ranges(pages)
     with server.connect() as client:
         (document,) = client.sources([file])
@@ -60,7 +65,7 @@ def ocr(
             if len(outcome.ocr.pages) > 1:
                 click.secho(f"--- page {page.page_number} ---", dim=True)
             if not (lines or words):
-                click.echo(page.text)
+                click.echo(page_markdown(page) if layout else page.text, nl=not layout)
                 continue
             for line in page.lines:
                 click.echo(f"{percent_box(line.polygon)}  {line.text}")
