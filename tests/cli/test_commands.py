@@ -127,6 +127,20 @@ async def test_ocr_prints_pages_and_says_which_one_failed(
     assert "x 0-50% y 0-10%  one" in (await triptych("ocr", files[0], "--lines")).stdout
 
 
+async def test_ocr_writes_markdown_where_layout_is_asked_for(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    lines = [{"text": "Report", "polygon": [0, 0, 0.5, 0, 0.5, 0.1, 0, 0.1]}, {"text": "one", "polygon": [0] * 8}]
+    blocks = [
+        {"kind": "BLOCK_KIND_TITLE", "line_indices": [0], "markdown": "# Report"},
+        {"kind": "BLOCK_KIND_PARAGRAPH", "line_indices": [1], "markdown": "one"},
+    ]
+    page = {"page_number": 1, "text": "Report\none", "lines": lines, "blocks": blocks}
+    server.jobs.outcome = {"result": JobResult(ocr={"pages": [page]})}
+    assert (await triptych("ocr", files[0], "--layout")).stdout == "# Report\n\none\n"
+    assert (await triptych("ocr", files[0])).stdout == "Report\none\n"
+
+
 async def test_purge_tells_what_went_and_that_nothing_is_left(
     server: StandIn, triptych: Triptych, files: list[str]
 ) -> None:
