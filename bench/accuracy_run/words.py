@@ -65,14 +65,19 @@ def word_count(text: str) -> int:
 
 def normalised(text: str, language: str) -> str:
     """Gives a text without what makes no difference in speech."""
-    text = _INVISIBLE.sub("", unicodedata.normalize("NFKC", text.translate(_ALIKE)).translate(_ALIKE))
+    text = plain(text)
     if language == "en":
         return str(_english(text))
     text = _BRACKETS.sub(" ", text).lower().replace("ё", "е")
     if language == "zh":
-        text = _simplified(text)
+        text = simplified(text)
     # Punctuation, symbols, blanks and controls.
     return " ".join("".join(" " if unicodedata.category(char)[0] in "PSZC" else char for char in text).split())
+
+
+def plain(text: str) -> str:
+    """Gives a text with signs that look alike made one, and without those that nobody sees."""
+    return _INVISIBLE.sub("", unicodedata.normalize("NFKC", text.translate(_ALIKE)).translate(_ALIKE))
 
 
 def _compare(said: str, heard: str, language: str) -> Comparison:
@@ -83,7 +88,8 @@ def _compare(said: str, heard: str, language: str) -> Comparison:
     return Comparison(errors=Levenshtein.distance(*pair), length=len(pair[0]), by_character=by_character)
 
 
-def _simplified(text: str) -> str:
+def simplified(text: str) -> str:
+    """Gives a Chinese text in simple characters, if zhconv is installed."""
     converter = _converter()
     return converter.convert(text, "zh-cn") if converter else text
 

@@ -1,4 +1,4 @@
-"""The bench that says how well speech is heard can count: errors, alternatives, characters, invented words."""
+"""The benches of accuracy can count: errors, alternatives, characters, invented words; words and cells of pages."""
 
 import argparse
 import importlib.util
@@ -6,17 +6,21 @@ import json
 from pathlib import Path
 
 import pytest
-from accuracy_run import asr
+from accuracy_run import asr, ocr
 from accuracy_run.asr import Heard, judged, last_line, table
 from accuracy_run.manifest import Item, items
+from accuracy_run.page_words import overlap
+from accuracy_run.table_cells import likeness, rows
 from accuracy_run.words import compare, normalised, word_count
+
+from triptych.v1.ocr_pb2 import OcrTable, OcrTableCell
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def item(said, *, language="en", alternatives=()):
     return Item(
-        id="clip", path=Path("clip.wav"), modality="speech", language=language, truth={"text": said},
+        id="clip", path=Path("clip.wav"), folder=Path(), modality="speech", language=language, truth={"text": said},
         alternatives=alternatives,
     )  # fmt: skip
 
@@ -97,11 +101,97 @@ def test_bounds_hold_for_the_figures_as_printed():
     assert not asr._broken((float("nan"), float("nan"), 0), (None, None, 0))
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="the evaluation data is not part of the repository")
-def test_another_scorer_gives_the_same_figures():
+@pytest.mark.parametrize(
+    ("true", "found", "language", "figures"),
+    [
+        ("Total: 12,50 EUR", "total 12,50 eur", "en", (3, 3, 3)),
+        ("well-\nknown, old", "wellknown old", "en", (2, 2, 2)),
+        ("the the cat", "the cat sat", "en", (2, 3, 3)),
+        ("日本 語", "日本 誰", "ja", (2, 3, 3)),
+        ("國家", "国家", "zh-Hant", (1, 2, 2)),
+        ("fu\u0364r „uns“ – $5", 'für "uns" $5', "de", (3, 3, 3)),
+        ("a", "", "en", (0, 1, 0)),
+    ],
+)
+def test_words_of_a_page_are_counted_whatever_their_order(true, found, language, figures):
+    counted = overlap(true, found, language)
+    assert (counted.shared, counted.true, counted.found) == figures
+
+
+def test_f1_is_the_harmonic_mean_of_both_shares():
+    counted = overlap("one two three four", "one two five", "en")
+    assert (counted.recall, counted.precision) == (2 / 4, 2 / 3)
+    assert counted.f1 == pytest.approx(4 / 7)
+    assert overlap("one", "two", "en").f1 == 0
+
+
+def test_pages_count_alike_and_a_failed_one_counts_as_unread(tmp_path):
+    (tmp_path / "true.txt").write_text("one two")
+    page = Item(
+        id="p", path=tmp_path / "p.png", folder=tmp_path, modality="document_image", language="",
+        truth={"text_file": "true.txt"}, alternatives=(), condition="small",
+    )  # fmt: skip
+    found = [ocr.judged(page, "ONE two", turns=[180]), ocr.judged(page, "", failure="MEDIA_CORRUPT: broken")]
+    assert ocr.last_line(found) == "F1 0.500 pages 2"
+    assert "| condition small | 2 | 0.500 | 0.500 | 0.500 |" in ocr.table(found).splitlines()
+    assert found[0].line() == "p  -  F1 1.000  recall 1.000  precision 1.000  turned by 180  small"
+    assert found[1].line().endswith("MEDIA_CORRUPT: broken")
+
+
+def test_tables_are_compared_by_cells_and_their_neighbours():
+    true = [["", "2023", "2024"], ["Sales", "1", "2"]]
+    assert likeness([true], [true]).adjacency_f1 == 1
+    # Of 5 neighbours of the true table and 4 of the other, 3 are alike: the right column is missing but for its head.
+    found = likeness([true], [[["", "2023", "2024"], ["Sales", "1", ""]]])
+    assert found.adjacency_f1 == pytest.approx(2 * 3 / (5 + 3))
+    assert found.cell_recall == 4 / 5
+    assert likeness([true], []).cell_recall == 0
+
+
+def test_a_spanning_cell_stands_once():
+    table = OcrTable(
+        row_count=2,
+        column_count=2,
+        cells=[
+            OcrTableCell(row_index=0, column_index=0, column_span=2, row_span=1, text="Both"),
+            OcrTableCell(row_index=1, column_index=0, text="a"),
+            OcrTableCell(row_index=1, column_index=1, text="b"),
+        ],
+    )
+    assert rows(table) == [["Both", ""], ["a", "b"]]
+
+
+@pytest.fixture
+def score():
+    """Another scorer, which the data comes with."""
+    if not DATA.is_dir():
+        pytest.skip("the evaluation data is not part of the repository")
     found = importlib.util.spec_from_file_location("score", DATA / "score.py")
     score = importlib.util.module_from_spec(found)
     found.loader.exec_module(score)
+    return score
+
+
+def test_another_scorer_gives_the_same_figures_of_pages(score):
+    wanted = items(DATA / "public" / "manifest.json", "document_image", "pdf")
+    wanted = [item for item in wanted if item.true_text() is not None]
+    texts = [item.true_text() for item in wanted]
+    for item, true, other in zip(wanted, texts, [*texts[3:], *texts[:3]], strict=True):
+        for found in (true, true[5:].upper() + ' — „x“ 10% "a" -', other, true[: len(true) // 2] + other, ""):
+            ours, theirs = ocr.judged(item, found).overlap, score.ocr_item(true, found, item.language or "en")
+            figures = theirs["word_recall"], theirs["word_precision"], theirs["bow_f1"]
+            assert (ours.recall, ours.precision, ours.f1) == figures
+
+
+def test_another_scorer_gives_the_same_figures_of_tables(score):
+    for item in items(DATA / "public" / "manifest.json", "pdf"):
+        true = [one["rows"] for one in item.truth.get("tables", [])]
+        for found in (true, [[row[1:] for row in one[1:]] for one in true], true[:1] + true[:1], []):
+            ours, theirs = likeness(true, found), score.table_item(true, found)
+            assert (ours.cell_recall, ours.adjacency_f1) == (theirs["cell_recall"], theirs["adjacency_f1"])
+
+
+def test_another_scorer_gives_the_same_figures_of_clips(score):
     wanted = items(DATA / "public" / "manifest.json", "speech")
     texts = [one.truth["text"] for one in wanted]
     for one, other in zip(wanted, [*texts[5:], *texts[:5]], strict=True):

@@ -93,14 +93,15 @@ def test_a_gguf_file_becomes_a_transformers_folder_with_the_same_weights(tmp_pat
 def test_onnx_files_become_folders_that_paddle_reads(models_dir, tmp_path):
     embedded, source, made = models_dir / "pp-ocrv6-small", tmp_path / "source", tmp_path / "made"
     source.mkdir()
-    for role in ("det", "rec"):
-        shutil.copyfile(embedded / role / "inference.onnx", source / f"PP-OCRv6_small_{role}.onnx")
+    names = {role: f"PP-OCRv6_small_{role}" for role in ("det", "rec")} | {"doc_ori": "PP-LCNet_x1_0_doc_ori"}
+    for role, name in names.items():
+        shutil.copyfile(embedded / role / "inference.onnx", source / f"{name}.onnx")
     conversion.convert("paddle-onnx", source, made)
-    for role in ("det", "rec"):
+    for role, name in names.items():
         text = (made / role / "inference.yml").read_text("utf-8")
         assert text == (embedded / role / "inference.yml").read_text("utf-8")
-        assert f"model_name: PP-OCRv6_small_{role}" in text
-        assert (made / role / "inference.onnx").read_bytes() == (source / f"PP-OCRv6_small_{role}.onnx").read_bytes()
+        assert f"model_name: {name}\n" in text
+        assert (made / role / "inference.onnx").read_bytes() == (source / f"{name}.onnx").read_bytes()
 
 
 def test_a_file_that_is_no_gguf_fails_with_a_reason(tmp_path):

@@ -77,6 +77,19 @@ def assert_consistent(page):
     assert all(len(polygon) == 8 and all(0 <= value <= 1 for value in polygon) for polygon in polygons)
 
 
+@pytest.fixture(scope="module")
+def report_result(stations):
+    return read(stations, encoded(report()))
+
+
+@pytest.fixture(scope="module")
+def report_lines(stations):
+    """The page with lines and words, as the OCR engine gives it."""
+    attempt, spec, _ = ocr_attempt(encoded(report()), config=OcrConfig(mode=OCR_MODE_TEXT, enable_words=True))
+    [page] = ocr.run(attempt, spec, stations).pages
+    return page
+
+
 def kinds(page):
     return [BlockKind.Name(block.kind).removeprefix("BLOCK_KIND_") for block in page.blocks]
 
@@ -97,8 +110,8 @@ def report():
     return sheet.image
 
 
-def test_a_ruled_table_between_paragraphs(stations):
-    result = read(stations, encoded(report()))
+def test_a_ruled_table_between_paragraphs(report_result):
+    result = report_result
     [page] = result.pages
     assert_consistent(page)
     assert kinds(page) == ["TITLE", "PARAGRAPH", "TABLE", "PARAGRAPH", "PAGE_FOOTER"]
@@ -115,8 +128,8 @@ def test_a_ruled_table_between_paragraphs(stations):
     assert not any(line.words for line in page.lines)
 
 
-def test_cells_and_blocks_are_where_they_were_drawn(stations):
-    page = page_of(stations, encoded(report()))
+def test_cells_are_where_they_were_drawn(report_result):
+    [page] = report_result.pages
     cell = next(cell for cell in page.tables[0].cells if cell.text == "85.5")
     left, top, _, _, right, bottom, _, _ = np.array(cell.polygon) * np.tile(report().size, 4)
     # Drawn in column 2, row 3.
@@ -208,11 +221,9 @@ def test_a_pdfs_table_is_found_in_its_own_text_and_in_its_pixels(stations, ruled
 
 
 @pytest.mark.parametrize("degrees", [90, 180, 270])
-def test_a_turned_page_has_the_same_structure_with_places_on_the_page_as_shown(stations, degrees):
-    upright = np.asarray(report())
-    words = OcrConfig(mode=OCR_MODE_TEXT, enable_words=True)
-    attempt, spec, _ = ocr_attempt(encoded(report()), config=words)
-    [lines] = ocr.run(attempt, spec, stations).pages
+def test_a_turned_page_has_the_same_structure_with_places_on_the_page_as_shown(stations, report_lines, degrees):
+    upright, lines = np.asarray(report()), report_lines
+    attempt, _, _ = ocr_attempt(encoded(report()), config=LAYOUT)
     finder = structure(attempt, stations.get, "picodet-cdla", "slanet-plus", LAYOUT)
 
     def shown(polygon):
@@ -243,14 +254,14 @@ def test_a_turned_page_has_the_same_structure_with_places_on_the_page_as_shown(s
         assert list(one.polygon) == pytest.approx(shown(other.polygon), abs=0.005)
 
 
-def test_pages_batch_and_a_page_that_fails_leaves_the_others(stations):
-    second = Sheet()
-    second.prose(120, 100, 6)
-    document = encoded(report(), "TIFF", save_all=True, append_images=[second.image, report()])
-    result = read(stations, document)
-    assert [kinds(page)[:2] for page in result.pages] == [["TITLE", "PARAGRAPH"], ["PARAGRAPH"], ["TITLE", "PARAGRAPH"]]
-    assert result.pages[0].text == result.pages[2].text
-    assert matrix(result.pages[2].tables[0]) == SALES
+def test_each_page_of_a_document_has_its_own_layout(stations, report_result):
+    first = Sheet()
+    first.prose(120, 100, 6)
+    result = read(stations, encoded(first.image, "TIFF", save_all=True, append_images=[report()]))
+    assert kinds(result.pages[0]) == ["PARAGRAPH"]
+    assert result.pages[0].text.splitlines()[0] == PROSE[0]
+    assert list(result.pages[1].blocks) == list(report_result.pages[0].blocks)
+    assert list(result.pages[1].tables) == list(report_result.pages[0].tables)
 
 
 def test_without_its_models_layout_is_refused_with_what_to_do(stations, tmp_path):

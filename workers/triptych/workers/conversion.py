@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from triptych.core.errors import FeatureDisabled, InternalError, ModelNotFound
+from triptych.workers import paddle_folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,71 +87,6 @@ def gguf_to_bf16(source: Path, target: Path) -> None:
     tokenizer.save_pretrained(target)
 
 
-def onnx_to_paddle(source: Path, target: Path) -> None:
-    """Lays out `<PaddleX model name>.onnx` files as PaddleX reads them: `det/` and `rec/` with inference.onnx and .yml.
-
-    Pre- and post-processing are PaddleX's own for PP-OCR models; the characters stand in the recognizer's metadata.
-    """
-    import onnxruntime
-    import yaml  # type: ignore[import-untyped] # its stubs are a package of their own, for this one call
-
-    for role in ("det", "rec"):
-        model = _only(source, f"*_{role}.onnx")
-        folder = target / role
-        folder.mkdir()
-        shutil.copyfile(model, folder / "inference.onnx")
-        if role == "det":
-            stages = _detection()
-        else:
-            session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
-            stages = _recognition(session.get_modelmeta().custom_metadata_map["character"].split("\n"))
-        with (folder / "inference.yml").open("w", encoding="utf-8") as file:
-            yaml.safe_dump({"Global": {"model_name": model.stem}, **stages}, file, allow_unicode=True)
-
-
-def _detection() -> dict[str, Any]:
-    return {
-        "PreProcess": {
-            "transform_ops": [
-                {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},
-                {"DetLabelEncode": None},
-                {"DetResizeForTest": {"resize_long": 960}},
-                {
-                    "NormalizeImage": {
-                        "mean": [0.485, 0.456, 0.406],
-                        "order": "hwc",
-                        "scale": "1./255.",
-                        "std": [0.229, 0.224, 0.225],
-                    }
-                },
-                {"ToCHWImage": None},
-                {"KeepKeys": {"keep_keys": ["image", "shape", "polys", "ignore_tags"]}},
-            ]
-        },
-        "PostProcess": {
-            "name": "DBPostProcess",
-            "thresh": 0.3,
-            "box_thresh": 0.6,
-            "max_candidates": 1000,
-            "unclip_ratio": 1.5,
-        },
-    }
-
-
-def _recognition(characters: list[str]) -> dict[str, Any]:
-    return {
-        "PreProcess": {
-            "transform_ops": [
-                {"DecodeImage": {"channel_first": False, "img_mode": "BGR"}},
-                {"MultiLabelEncode": {"gtc_encode": "NRTRLabelEncode"}},
-                {"RecResizeImg": {"image_shape": [3, 48, 320]}},
-                {"KeepKeys": {"keep_keys": ["image", "label_ctc", "label_gtc", "length", "valid_ratio"]}},
-            ]
-        },
-        "PostProcess": {"name": "CTCLabelDecode", "character_dict": characters},
-    }
-
-
 def _only(folder: Path, pattern: str) -> Path:
     found = list(folder.glob(pattern))
     if len(found) != 1:
@@ -163,7 +98,7 @@ RECIPES = {
     "gguf-bf16": Recipe(
         run=gguf_to_bf16, extra="vision", modules=("torch", "transformers", "gguf", "accelerate", "safetensors")
     ),
-    "paddle-onnx": Recipe(run=onnx_to_paddle, extra="ocr", modules=("onnxruntime", "yaml")),
+    "paddle-onnx": Recipe(run=paddle_folder.lay_out, extra="ocr", modules=("onnxruntime", "yaml")),
 }
 
 

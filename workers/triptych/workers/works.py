@@ -13,7 +13,7 @@ from triptych.core.catalog_file import UNPINNED
 from triptych.core.release import version
 from triptych.core.units import Work, key_of
 from triptych.v1.common_pb2 import InputSource, ModelRef
-from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_PREFER, OCR_MODE_TEXT, OcrSpec
+from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_PREFER, OCR_MODE_TEXT, ORIENTATION_MODE_DETECT, OcrSpec
 from triptych.v1.transcription_pb2 import (
     CHANNEL_MODE_MIX,
     TRANSCRIPTION_TASK_TRANSCRIBE,
@@ -39,6 +39,7 @@ def reading(spec: OcrSpec, *models: ModelRef, dpi: int, max_page_pixels: int) ->
     config.ClearField("model")
     config.mode = config.mode or OCR_MODE_TEXT
     config.embedded_text_policy = config.embedded_text_policy or EMBEDDED_TEXT_POLICY_PREFER
+    config.orientation_mode = config.orientation_mode or ORIENTATION_MODE_DETECT
     config.render_dpi = dpi
     config.min_confidence = config.min_confidence  # present, even if it is 0
     return _work("ocr", same, *models, limits=[max_page_pixels])
@@ -107,5 +108,5 @@ def _work(kind: str, same: Message, *models: ModelRef, limits: Sequence[int] = (
 
 
 def _bytes_of(source: InputSource) -> InputSource:
-    """The input as its bytes alone: a blob's name is their digest."""
+    """The input as its bytes alone: a blob's name is their digest. A password only opens them."""
     return InputSource(blob=source.blob)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.core.errors import FeatureDisabled, JobCancelled
+from triptych.core.page_turns import turned
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_RECOGNIZED, OcrPage
 from triptych.workers.engines.base import Engine
@@ -22,6 +23,7 @@ from triptych.workers.engines.heeding import Unwanted, left_when
 from triptych.workers.engines.onnx_heeding import HeedingSession
 from triptych.workers.engines.paddle_crops import LineCrop, along_text, chunks_of_equal_width, line_crop
 from triptych.workers.engines.paddle_lines import FoundLine, text_lines
+from triptych.workers.engines.paddle_orientation import PageOrientation, better_readings, directions, turned_over
 from triptych.workers.media.reading_order import write_lines
 
 Pixels = npt.NDArray[np.uint8]
@@ -49,12 +51,14 @@ class PageImage:
         pixels: Shape (height, width, 3), RGB.
         words: Whether lines get their words.
         min_confidence: Lines below it are dropped.
+        find_turn: Whether the way the page is turned is found out, and the page read upright.
         stopped: Whether nobody wants the page any more; asked between steps, so cheap.
     """
 
     pixels: Pixels
     words: bool = False
     min_confidence: float = 0.0
+    find_turn: bool = True
     stopped: Callable[[], bool] = lambda: False
 
 
@@ -65,8 +69,12 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
     crop's width is rounded up by itself, never by its neighbours', so a text does not depend on what else is in the
     batch.
 
+    Pages on their side or on their head are read upright, and so is a single line of that kind on an upright page: a
+    line that is read badly is read once more, turned over.
+
     Args:
-        folder: Holds `det/` and `rec/`, each with `inference.onnx` and `inference.yml`.
+        folder: Holds `det/`, `rec/` and, where turned pages are to be found before they are read, `doc_ori/`; each has
+            `inference.onnx` and `inference.yml`.
         model: Named in results.
         device: "cpu", "cuda", or "auto": a GPU if ONNX Runtime has one.
         threads: CPU threads; 0: as many as the process may use.
@@ -79,6 +87,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         self._threads = threads or len(os.sched_getaffinity(0))
         self._detector: Any = None
         self._recognizer: Any = None
+        self._orientation: PageOrientation | None = None
         self._crop_by_polygons: Any = None
 
     def load(self) -> None:
@@ -109,6 +118,8 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         )
         self._recognizer = TextRecognition(model_name=_model_name(recognition), model_dir=str(recognition), **common)
         self._crop_by_polygons = CropByPolys(det_box_type="quad")
+        if (orientation := self._folder / "doc_ori").is_dir():
+            self._orientation = PageOrientation(orientation, _model_name(orientation), common)
         for model in (self._detector, self._recognizer):
             runner = model.paddlex_predictor.runner
             runner.session = HeedingSession(runner.session)
@@ -133,34 +144,41 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         Returns:
             Pages with their lines in reading order; JobCancelled for a page that was stopped.
         """
+        turns: list[int | None] = [0] * len(items)
         try:
             crops: list[LineCrop] = []
             for index, item in enumerate(items):
                 with suppress(Unwanted), _for(items, {index}):
-                    crops += self._detect(index, item.pixels)
+                    image = _image(item.pixels)
+                    turns[index] = self._turn(image) if item.find_turn else 0
+                    crops += self._detect(index, image, turns[index] or 0)
             found = self._recognize(items, crops)
+            again = self._recognize(items, [crop for lines in found for crop in turned_over(lines)])
         except Exception as error:
             if _out_of_memory(error):
                 raise MemoryError(str(error)) from error
             raise
         return [
-            JobCancelled("stopped before the page was read") if item.stopped() else _page(item, lines)
-            for item, lines in zip(items, found, strict=True)
+            JobCancelled("stopped before the page was read")
+            if item.stopped()
+            else _page(item, better_readings(first, second), turn)
+            for item, first, second, turn in zip(items, found, again, turns, strict=True)
         ]
 
-    def _detect(self, index: int, pixels: Pixels) -> list[LineCrop]:
-        import cv2
+    def _turn(self, image: Pixels) -> int | None:
+        return self._orientation.turn(image) if self._orientation else None
 
-        height, width, _ = pixels.shape
-        image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
-        scale = min(1.0, MAX_SIDE_PX / max(height, width))
-        if scale < 1:
-            shorter = max(1, round(width * scale)), max(1, round(height * scale))
-            image = cv2.resize(image, shorter, interpolation=cv2.INTER_AREA)
-        polygons = self._detector.predict([image], batch_size=1, max_side_limit=MAX_DETECTION_SIDE_PX)[0]["dt_polys"]
-        crops = zip(polygons, self._crop_by_polygons(image, polygons), strict=True)
-        size = np.array([image.shape[1], image.shape[0]])
-        return [line_crop(index, along_text(polygon, crop) / size, crop) for polygon, crop in crops if crop.size]
+    def _detect(self, index: int, image: Pixels, turn: int) -> list[LineCrop]:
+        """Cuts the lines out of a page that stands turned clockwise by so many degrees."""
+        upright = np.ascontiguousarray(np.rot90(image, turn // 90))
+        polygons = self._detector.predict([upright], batch_size=1, max_side_limit=MAX_DETECTION_SIDE_PX)[0]["dt_polys"]
+        size = np.array([upright.shape[1], upright.shape[0]])
+        crops = []
+        for polygon, crop in zip(polygons, self._crop_by_polygons(upright, polygons), strict=True):
+            if crop.size:
+                shown = turned((along_text(polygon, crop) / size).ravel().tolist(), turn)
+                crops.append(line_crop(index, np.array(shown).reshape(4, 2), crop))
+        return crops
 
     def _recognize(self, items: Sequence[PageImage], crops: list[LineCrop]) -> list[list[FoundLine]]:
         found: list[list[FoundLine]] = [[] for _ in items]
@@ -203,11 +221,30 @@ def _for(items: Sequence[PageImage], pages: set[int]) -> AbstractContextManager[
     return left_when(lambda: pages.isdisjoint(_wanted(items)))
 
 
-def _page(item: PageImage, found: list[FoundLine]) -> OcrPage:
+def _image(pixels: Pixels) -> Pixels:
+    """Gives a page as PaddleX wants it, BGR, no side longer than MAX_SIDE_PX."""
+    import cv2
+
+    height, width, _ = pixels.shape
+    image = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR)
+    scale = min(1.0, MAX_SIDE_PX / max(height, width))
+    if scale < 1:
+        size = max(1, round(width * scale)), max(1, round(height * scale))
+        image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+    return np.asarray(image, dtype=np.uint8)
+
+
+def _page(item: PageImage, found: list[FoundLine], turn: int | None) -> OcrPage:
     height, width, _ = item.pixels.shape
-    page = OcrPage(width_px=width, height_px=height, text_origin=TEXT_ORIGIN_RECOGNIZED)
     kept = [line for line in found if line.text.strip() and line.confidence >= item.min_confidence]
-    write_lines(page, text_lines(kept, width_px=width, height_px=height, words=item.words))
+    page_turn, lines_turn = directions(kept, turn, width_px=width, height_px=height) if item.find_turn else (0, 0)
+    page = OcrPage(
+        width_px=width,
+        height_px=height,
+        text_origin=TEXT_ORIGIN_RECOGNIZED,
+        applied_rotation_degrees=-page_turn % 360,
+    )
+    write_lines(page, text_lines(kept, width_px=width, height_px=height, turn=lines_turn, words=item.words))
     return page
 
 

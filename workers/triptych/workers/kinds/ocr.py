@@ -11,6 +11,7 @@ from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.engines.layout import LayoutEngine
 from triptych.workers.engines.table import TableEngine
+from triptych.workers.media.page_limits import DEFAULT_LIMITS, PageLimits
 from triptych.workers.media.pages import open_pages
 from triptych.workers.recognition.reading import Reading
 from triptych.workers.recognition.selection import selected_pages
@@ -31,9 +32,8 @@ def run(
     attempt: Attempt,
     spec: OcrSpec,
     stations: Stations,
+    limits: PageLimits = DEFAULT_LIMITS,
     *,
-    max_page_count: int = 2000,
-    max_page_pixels: int = 100_000_000,
     layout_model: str = "",
     table_model: str = "",
 ) -> OcrResult:
@@ -47,8 +47,7 @@ def run(
         attempt: Of the job.
         spec: What to read.
         stations: Where the engine is.
-        max_page_count: Most pages read.
-        max_page_pixels: Most pixels of one page.
+        limits: What reading one document may take.
         layout_model: Name of the model that finds blocks; empty: nobody does.
         table_model: Name of the model that finds the cells of tables; empty: nobody does.
 
@@ -66,19 +65,12 @@ def run(
         raise FieldInvalid("config.model", f"{station.engine.model.model} reads no text")
     structure = structure_of(attempt, stations.get, layout_model, table_model, spec.config)
     structure_models = structure.models if structure else ()
-    data = attempt.read(spec.input)
     with attempt.hand.unit("document"):
-        opened = open_pages(
-            data,
-            media_type=spec.input.media_type,
-            display_name=spec.input.display_name,
-            max_page_pixels=max_page_pixels,
-            max_page_count=max_page_count,
-        )
+        opened = open_pages(attempt.open(spec.input), spec.input, limits, check=attempt.check)
     with opened as document:
-        numbers = selected_pages(spec, document.page_count, max_page_count)
+        numbers = selected_pages(spec, document.page_count, limits.max_page_count)
         model, dpi = station.engine.model, spec.config.render_dpi if spec.config.HasField("render_dpi") else DEFAULT_DPI
-        work = works.reading(spec, model, *structure_models, dpi=dpi, max_page_pixels=max_page_pixels)
+        work = works.reading(spec, model, *structure_models, dpi=dpi, max_page_pixels=limits.max_page_pixels)
         reading = Reading(attempt, station, document, attempt.flight(work), spec.config, dpi, structure)
         return OcrResult(
             model=model,

@@ -37,7 +37,7 @@ def read_text_layer(page: pdfium.PdfPage, *, words: bool) -> list[TextLine] | No
     """Gives the lines of the page's text layer in the file's order, or None if it cannot be trusted.
 
     Not trusted are pages with form fields (their values are not in the layer), scans with little text, and text whose
-    characters are largely unknown. The caller holds the PDFium lock.
+    characters are largely unknown.
 
     Args:
         page: An open page.

@@ -1,4 +1,9 @@
-"""Puts the text lines of a page into reading order, and their texts into the page's text."""
+"""Puts the text lines of a page into reading order, and their texts into the page's text.
+
+The algorithm is the recursive XY-cut (Nagy and Seth 1984), cut where text runs: between columns of running text only,
+so that tables and forms are read row by row. As in XY-Cut++ (Liu et al. 2025), lines that cross a gutter, such as
+headings, are taken out first and part the columns into those above and those below.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +25,15 @@ MIN_COLUMN_LINES = 4
 MIN_COLUMN_FILL = 0.6
 # ... and is this many times their height: some 25 characters.
 MIN_COLUMN_ASPECT = 12
+# Beside a column of running text stands a sidebar, not the labels of a form, if its lines follow each other at most so
+# many line heights apart ...
+MAX_SIDEBAR_STEP = 2.0
+# ... and at most this share of them is level with a line of the column, to this share of its height.
+MAX_LEVEL_SHARE = 0.6
+LEVEL = 0.15
+# Lines of this many heights say how a page is skewed; a larger angle, in radians, is perspective or no text.
+MIN_SKEW_ASPECT = 3
+MAX_SKEW = 0.35
 # Boxes are on one row if they share this part of the height of the smaller one.
 MIN_ROW_OVERLAP = 0.5
 
@@ -41,7 +55,30 @@ def write_lines(page: OcrPage, lines: Iterable[TextLine]) -> None:
     page.text = "\n".join(texts)
 
 
-def reading_order(boxes: Sequence[Sequence[float]]) -> list[int]:
+def level_boxes(polygons: Sequence[npt.NDArray[np.float64]]) -> Boxes:
+    """Gives the boxes of lines on a page that was scanned askew, as if it had been straight.
+
+    Args:
+        polygons: Of each line, shape (4, 2), pixels: top left, top right, bottom right, bottom left.
+
+    Returns:
+        Shape (lines, 4): left, top, right, bottom.
+    """
+    if not polygons:
+        return np.zeros((0, 4))
+    corners = np.stack(polygons)
+    along = (corners[:, 1] - corners[:, 0] + corners[:, 2] - corners[:, 3]) / 2
+    lengths = np.hypot(along[:, 0], along[:, 1])
+    heights = np.hypot(*(corners[:, 3] - corners[:, 0]).T)
+    angles = np.arctan2(along[:, 1], along[:, 0])
+    tell = (lengths > MIN_SKEW_ASPECT * heights) & (np.abs(angles) < MAX_SKEW)
+    skew = float(np.median(np.repeat(angles[tell], lengths[tell].astype(int) + 1))) if tell.any() else 0.0
+    cosine, sine = np.cos(skew), np.sin(skew)
+    straight = corners @ np.array([[cosine, -sine], [sine, cosine]])
+    return np.concatenate([straight.min(axis=1), straight.max(axis=1)], axis=1)
+
+
+def reading_order(boxes: Sequence[Sequence[float]] | Boxes) -> list[int]:
     """Gives the indices of the boxes in reading order: columns of running text one after the other, else row by row.
 
     A gutter is looked for that few boxes cross and that has a column of running text on either side. Boxes that do
@@ -88,17 +125,46 @@ def _gutter(boxes: Boxes) -> float | None:
     for at in np.argsort(crossed, kind="stable"):
         left, right = boxes[boxes[:, RIGHT] <= gaps[at]], boxes[boxes[:, LEFT] >= gaps[at]]
         # More titles and captions than lines of text is no layout in columns.
-        if crossed[at] <= min(len(left), len(right)) and _is_column(left) and _is_column(right):
+        if crossed[at] <= min(len(left), len(right)) and _are_columns(left, right):
             return float(gaps[at])
     return None
 
 
-def _is_column(boxes: Boxes) -> bool:
+def _are_columns(left: Boxes, right: Boxes) -> bool:
+    if _is_text(left):
+        return _is_text(right) or _is_sidebar(right, left)
+    return _is_text(right) and _is_sidebar(left, right)
+
+
+def _is_text(boxes: Boxes) -> bool:
+    """Whether lines are a column of running text, or several."""
+    return is_column(boxes) or (_is_running(boxes) and _gutter(boxes) is not None)
+
+
+def _is_sidebar(boxes: Boxes, column: Boxes) -> bool:
+    """Whether lines beside a column are a text of their own, rather than labels or dates of what it says."""
     if len(boxes) < MIN_COLUMN_LINES:
         return False
+    tops = np.sort(boxes[:, TOP])
+    height = float(np.median(boxes[:, BOTTOM] - boxes[:, TOP]))
+    bottoms = boxes[:, BOTTOM][:, None] - column[:, BOTTOM][None, :]
+    level = (np.abs(bottoms) < LEVEL * height).any(axis=1)
+    return bool(np.median(np.diff(tops)) <= MAX_SIDEBAR_STEP * height and level.mean() <= MAX_LEVEL_SHARE)
+
+
+def is_column(boxes: Boxes) -> bool:
+    """Whether the lines, one box a row, are a column of running text."""
+    if not _is_running(boxes):
+        return False
     column_width = boxes[:, RIGHT].max() - boxes[:, LEFT].min()
+    return bool(np.median(boxes[:, RIGHT] - boxes[:, LEFT]) >= MIN_COLUMN_FILL * column_width)
+
+
+def _is_running(boxes: Boxes) -> bool:
+    if len(boxes) < MIN_COLUMN_LINES:
+        return False
     width, height = np.median(boxes[:, RIGHT] - boxes[:, LEFT]), np.median(boxes[:, BOTTOM] - boxes[:, TOP])
-    return bool(width >= MIN_COLUMN_FILL * column_width and width >= MIN_COLUMN_ASPECT * height)
+    return bool(width >= MIN_COLUMN_ASPECT * height)
 
 
 def _rows(boxes: Boxes, indices: Indices) -> Indices:

@@ -9,7 +9,7 @@ from typing import Any
 
 from triptych.core.errors import TriptychError, status_of
 from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
-from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, OcrConfig, OcrPage
+from triptych.v1.ocr_pb2 import EMBEDDED_TEXT_POLICY_IGNORE, ORIENTATION_MODE_OFF, OcrConfig, OcrPage
 from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import Done
 from triptych.workers.engines.paddle_ocr import PageImage
@@ -30,11 +30,11 @@ PAGE = "page:"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Walk:
+class _Ahead:
     """A page that is rendered, on its way through the engines."""
 
     number: int
-    pixel_count: int
+    size_px: int
     steps: Steps
 
 
@@ -58,6 +58,7 @@ class Reading:
         self._config = config
         self._dpi = dpi
         self._structure = structure
+        self._ahead: dict[Future[Done[Any]], _Ahead] = {}
         self._done: dict[int, OcrPage] = {}
         self._untold: list[int] = []
         self._known_count = 0
@@ -89,48 +90,42 @@ class Reading:
 
     def _read(self, numbers: list[int]) -> None:
         waiting = Supply(self._flight, map(_unit, numbers), self._know)
-        ahead: dict[Future[Done[Any]], _Walk] = {}
-        while self._fill(ahead, waiting) or ahead or waiting.await_others():
-            futures = list(ahead)
+        while self._fill(waiting) or self._ahead or waiting.await_others():
+            futures = list(self._ahead)
             for index, outcome in self._attempt.results(futures):
-                self._step(ahead, ahead.pop(futures[index]), outcome)
+                self._take(futures[index], outcome)
                 break  # there is room for another page now
 
-    def _step(self, ahead: dict[Future[Done[Any]], _Walk], walk: _Walk, outcome: Done[Any] | Exception) -> None:
-        """Takes a page from one of its steps to the next."""
-        if isinstance(outcome, Exception):
-            self._fail(walk.number, outcome)
-            return
-        try:
-            ahead[walk.steps.send(outcome.value)] = walk
-        except StopIteration as end:
-            self._finish(walk.number, end.value)
-        except (TriptychError, MemoryError) as error:
-            self._attempt.check()
-            self._fail(walk.number, error)
-
-    def _fill(self, ahead: dict[Future[Done[Any]], _Walk], waiting: Supply) -> bool:
+    def _fill(self, waiting: Supply) -> bool:
         """Renders and submits pages until enough are ahead; False if there are no more."""
-        while len(ahead) < MAX_PAGES_AHEAD and sum(walk.pixel_count for walk in ahead.values()) < MAX_PIXELS_AHEAD:
+        while self._has_room():
             unit = waiting.next()
             if unit is None:
                 return False
-            number = int(unit.removeprefix(PAGE))
-            try:
-                self._attempt.hand.begin(_unit(number))
-                page = self._embedded(number)
-                if page is not None and self._structure is None:
-                    self._finish(number, page)
-                    continue
-                pixels, dpi = self._document.draw(number, dpi=self._dpi, check=self._attempt.check)
-            except (TriptychError, MemoryError) as error:
-                self._attempt.check()
-                self._fail(number, error)
-                continue
-            steps = self._steps(number, page, pixels, dpi)
-            walk = _Walk(number=number, pixel_count=pixels.shape[0] * pixels.shape[1], steps=steps)
-            ahead[next(steps)] = walk
+            self._begin(int(unit.removeprefix(PAGE)))
+            self._heed()
         return True
+
+    def _has_room(self) -> bool:
+        pixels = sum(page.size_px for page in self._ahead.values())
+        return len(self._ahead) < MAX_PAGES_AHEAD and pixels < MAX_PIXELS_AHEAD
+
+    def _begin(self, number: int) -> None:
+        """Reads the page's own text, or renders the page and submits it."""
+        try:
+            self._attempt.hand.begin(_unit(number))
+            page = self._embedded(number)
+            if page is not None and self._structure is None:
+                self._finish(number, page)
+                return
+            pixels, dpi = self._document.draw(number, dpi=self._dpi, check=self._heed)
+        except (TriptychError, MemoryError) as error:
+            self._attempt.check()
+            self._fail(number, error)
+            return
+        steps = self._steps(number, page, pixels, dpi)
+        size_px = pixels.shape[0] * pixels.shape[1]
+        self._ahead[next(steps)] = _Ahead(number=number, size_px=size_px, steps=steps)
 
     def _steps(self, number: int, page: OcrPage | None, pixels: Pixels, dpi: int) -> Steps:
         """Reads a page, unless it brings its text, and finds its layout, if that is wanted."""
@@ -139,6 +134,7 @@ class Reading:
                 pixels=pixels,
                 words=self._words,
                 min_confidence=self._config.min_confidence,
+                find_turn=self._config.orientation_mode != ORIENTATION_MODE_OFF,
                 stopped=self._attempt.stopped,
             )
             # The later steps of a suspect run alone, too: it leaves the gate when it is finished.
@@ -157,10 +153,31 @@ class Reading:
         # Cells of tables are filled word by word.
         return self._config.enable_words or self._structure is not None
 
+    def _heed(self) -> None:
+        """Tells what was read while another page was rendered; raises what stopped the attempt."""
+        self._attempt.check()
+        for read in [future for future in self._ahead if future.done()]:
+            for _, outcome in self._attempt.results([read]):
+                self._take(read, outcome)
+
+    def _take(self, future: Future[Done[Any]], outcome: Done[Any] | Exception) -> None:
+        """Takes a page from one of its steps to the next."""
+        page = self._ahead.pop(future)
+        if isinstance(outcome, Exception):
+            self._fail(page.number, outcome)
+            return
+        try:
+            self._ahead[page.steps.send(outcome.value)] = page
+        except StopIteration as end:
+            self._finish(page.number, end.value)
+        except (TriptychError, MemoryError) as error:
+            self._attempt.check()
+            self._fail(page.number, error)
+
     def _embedded(self, number: int) -> OcrPage | None:
         if self._config.embedded_text_policy == EMBEDDED_TEXT_POLICY_IGNORE:
             return None
-        return self._document.embedded_text(number, dpi=self._dpi, words=self._words)
+        return self._document.embedded_text(number, dpi=self._dpi, words=self._words, check=self._heed)
 
     def _finish(self, number: int, page: OcrPage) -> None:
         page.page_number = number

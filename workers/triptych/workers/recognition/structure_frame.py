@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.page_turns import turned
 from triptych.core.pages_paragraphs import box_of
 from triptych.v1.ocr_pb2 import OcrPage, TextLine
 from triptych.workers.engines.layout import Box
@@ -54,8 +55,8 @@ class Frame:
     """
 
     def __init__(self, pixels: Pixels, rotation_degrees: int) -> None:
-        self._quarters = rotation_degrees // 90 % 4
-        self.pixels: Pixels = np.ascontiguousarray(np.rot90(pixels, -self._quarters))
+        self._degrees = rotation_degrees
+        self.pixels: Pixels = np.ascontiguousarray(np.rot90(pixels, -rotation_degrees // 90))
         self.height, self.width = self.pixels.shape[:2]
         self.page: Box = (0.0, 0.0, float(self.width), float(self.height))
 
@@ -74,20 +75,15 @@ class Frame:
 
     def box(self, polygon: Sequence[float]) -> Box:
         """Gives the upright box around a polygon of the page as shown."""
-        x, y = np.array(polygon[::2]), np.array(polygon[1::2])
-        for _ in range(self._quarters):
-            x, y = 1 - y, x
-        left, top, right, bottom = box_of(np.stack([x, y], axis=1).ravel().tolist())
+        left, top, right, bottom = box_of(turned(polygon, self._degrees))
         return left * self.width, top * self.height, right * self.width, bottom * self.height
 
     def polygon(self, box: Box) -> list[float]:
         """Gives a box as a polygon of the page as shown, from its own top left on."""
-        left, top, right, bottom = box
-        x = np.clip(np.array([left, right, right, left]) / self.width, 0, 1)
-        y = np.clip(np.array([top, top, bottom, bottom]) / self.height, 0, 1)
-        for _ in range(self._quarters):
-            x, y = y, 1 - x
-        return [float(value) for value in np.stack([x, y], axis=1).ravel()]
+        left, top, right, bottom = (
+            min(1.0, max(0.0, value / side)) for value, side in zip(box, self.page[2:] * 2, strict=True)
+        )
+        return turned([left, top, right, top, right, bottom, left, bottom], -self._degrees)
 
     def crop(self, box: Box) -> Pixels:
         """Gives the pixels in a box."""
