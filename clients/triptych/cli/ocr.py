@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @options.language_option
 @options.words_option
 @click.option("--lines", is_flag=True, help="Write every line with its box, in percent of the page.")
+@click.option("--layout", is_flag=True, help="Find headings, lists and tables, and write the pages as Markdown.")
 @click.option("--ignore-text-layer", is_flag=True, help="Read the pixels even where a PDF carries its own text.")
 @output_options(list(FORMATS), ".txt .md .html .hocr .xml .json .pdf", instead_of="text for people")
 @options.timeout_option
@@ -44,6 +45,7 @@ def ocr(
     language: str,
     words: bool,
     lines: bool,
+    layout: bool,
     ignore_text_layer: bool,
     format_name: str | None,
     outputs: tuple[Path, ...],
@@ -53,7 +55,7 @@ def ocr(
 ) -> None:
     """Writes the text of FILE (a PDF or an image), page by page, or files of it: .xml is ALTO, .pdf can be searched."""
     from triptych.client import specs
-    from triptych.v1.ocr_pb2 import EmbeddedTextPolicy, OcrConfig
+    from triptych.v1.ocr_pb2 import EmbeddedTextPolicy, OcrConfig, OcrMode
 
     if as_json and format_name:
         raise click.UsageError("--json is a format by itself; leave --format out")
@@ -65,6 +67,8 @@ def ocr(
     config.enable_words = words or bool(wanted & WITH_WORDS)
     if ignore_text_layer:
         config.embedded_text_policy = EmbeddedTextPolicy.EMBEDDED_TEXT_POLICY_IGNORE
+    if layout:
+        config.mode = OcrMode.OCR_MODE_LAYOUT
     ranges = options.page_ranges(pages)
     with server.connect() as client:
         (document,) = client.sources([file], password=password)

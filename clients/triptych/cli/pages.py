@@ -62,12 +62,14 @@ class ReadPages:
 
 
 def page_lines(result: OcrResult, *, places: bool) -> Iterator[str]:
-    """Yields what people read: each page's text, or its lines and words with their places in percent."""
+    """Yields what people read: each page's text (as Markdown if it has blocks), or its lines and words with places."""
+    from triptych.core.pages_markdown import page_markdown
+
     for page in result.pages:
         if len(result.pages) > 1:
             yield click.style(f"--- page {page.page_number} ---", dim=True)
         if not places:
-            yield page.text
+            yield page_markdown(page).removesuffix("\n") if page.blocks else page.text
             continue
         for line in page.lines:
             yield f"{percent_box(line.polygon)}  {line.text}"
