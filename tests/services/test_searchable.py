@@ -132,6 +132,18 @@ def test_text_that_runs_in_any_direction_is_found_as_it_is_read(searchable):
     assert sorted(texts(made)[0].split()) == sorted("level text going down on its head going up".split())  # noqa: SIM905
 
 
+def test_text_askew_stands_level_at_its_middle(searchable):
+    """Of words askew poppler makes single letters."""
+    corners = [(0.2, 0.3), (0.6, 0.42), (0.58, 0.45), (0.18, 0.33)]
+    made = searchable(pdf(), page(TextLine(text="Hello", polygon=itertools.chain(*corners))))
+    assert texts(made)[0].strip() == "Hello"
+    left, top, right, bottom = text_box(made)
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((0.39, 0.375), abs=0.002)
+    assert right - left == pytest.approx(0.4, abs=0.01)
+    # The way across: 500 x 700 points make a slope of 22.8 degrees, and 3 % of the height are 17 of 21 points.
+    assert 0.02 < bottom - top < 0.035
+
+
 @pytest.mark.parametrize(
     ("text", "found"),
     [
