@@ -96,9 +96,11 @@ class PageText:
 
     def has(self, word: Word) -> bool:
         """Whether the word is in the text once more."""
-        if self._left[word.text]:
-            self._left[word.text] -= 1
-            return True
+        # A hyphen at the end of a line it takes for one that divides a word, and leaves it out.
+        for text in (word.text, word.text.removesuffix("-")):
+            if self._left[text]:
+                self._left[text] -= 1
+                return True
         return word.parts > 1 and word.text in self._run
 
     def box_of(self, word: Word) -> Box:
