@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
@@ -26,6 +26,7 @@ FORMATS = {
     "pdf": "pdf",
 }
 ENDINGS = {ending: name for name, ending in FORMATS.items()}
+PagesView: TypeAlias = Literal["text", "layout", "places"]
 # Formats that say where words are.
 WITH_WORDS = frozenset({"hocr", "alto", "pdf"})
 
@@ -61,13 +62,15 @@ class ReadPages:
             click.echo(f"written: {path}", err=True)
 
 
-def page_lines(result: OcrResult, *, places: bool) -> Iterator[str]:
-    """Yields what people read: each page's text, or its lines and words with their places in percent."""
+def page_lines(result: OcrResult, what: PagesView) -> Iterator[str]:
+    """Yields what people read: each page's text, its layout as Markdown, or its lines and words with their places."""
+    from triptych.core.pages_markdown import page_markdown
+
     for page in result.pages:
         if len(result.pages) > 1:
             yield click.style(f"--- page {page.page_number} ---", dim=True)
-        if not places:
-            yield page.text
+        if what != "places":
+            yield page_markdown(page).removesuffix("\n") if what == "layout" else page.text
             continue
         for line in page.lines:
             yield f"{percent_box(line.polygon)}  {line.text}"

@@ -196,6 +196,11 @@ class Settings(BaseSettings):
     transcriptions are refused."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
+    layout_model: str = "picodet-cdla"
+    """Model that finds headings, tables, figures and other blocks of a page, where OCR_MODE_LAYOUT is asked for. Empty:
+    such jobs are refused."""
+    table_model: str = "slanet-plus"
+    """Model that finds the cells of tables, where OCR_MODE_LAYOUT is asked for. Empty: such jobs are refused."""
     vision_model: str = "reader-qwen2.5-coder-0.5b"
     """Model of generations that name none."""
 
@@ -204,6 +209,12 @@ class Settings(BaseSettings):
     """Least severe log line written."""
     log_format: Literal["json", "text"] = "json"
     """One JSON object a line, or plain lines."""
+
+    @property
+    def default_models(self) -> tuple[str, ...]:
+        """Names of the models that are pulled and looked for unless others are named."""
+        names = (self.speech_model, self.ocr_model, self.layout_model, self.table_model, self.vision_model)
+        return tuple(name for name in names if name)
 
     @property
     def embedded_redis(self) -> bool:

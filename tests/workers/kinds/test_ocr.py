@@ -18,7 +18,6 @@ from triptych.core.errors import (
 from triptych.v1.common_pb2 import PageRange
 from triptych.v1.ocr_pb2 import (
     EMBEDDED_TEXT_POLICY_IGNORE,
-    OCR_MODE_LAYOUT,
     TEXT_ORIGIN_EMBEDDED,
     TEXT_ORIGIN_RECOGNIZED,
     OcrConfig,
@@ -156,7 +155,6 @@ def test_only_the_pages_asked_for_are_read(stations):
     [
         (OcrConfig(render_dpi=50), FieldInvalid),
         (OcrConfig(min_confidence=1.5), FieldInvalid),
-        (OcrConfig(mode=OCR_MODE_LAYOUT), FeatureDisabled),
         (OcrConfig(enable_unwarping=True), FeatureDisabled),
     ],
 )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
 
 from triptych.core.errors import TriptychError, status_of
 from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
@@ -12,7 +14,8 @@ from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import Done
 from triptych.workers.engines.paddle_ocr import PageImage
 from triptych.workers.flight import Flight
-from triptych.workers.media.pages import Pages
+from triptych.workers.media.pages import Pages, Pixels
+from triptych.workers.recognition.structure import Steps, Structure
 from triptych.workers.station import Station
 from triptych.workers.supply import Supply
 
@@ -26,6 +29,15 @@ MAX_PIXELS_AHEAD = 64_000_000
 PAGE = "page:"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Walk:
+    """A page that is rendered, on its way through the engines."""
+
+    number: int
+    pixel_count: int
+    steps: Steps
+
+
 class Reading:
     """The pages of one attempt on their way from the document to the result; whoever watches is told them in order."""
 
@@ -37,6 +49,7 @@ class Reading:
         flight: Flight,
         config: OcrConfig,
         dpi: int,
+        structure: Structure | None = None,
     ) -> None:
         self._attempt = attempt
         self._station = station
@@ -44,6 +57,7 @@ class Reading:
         self._flight = flight
         self._config = config
         self._dpi = dpi
+        self._structure = structure
         self._done: dict[int, OcrPage] = {}
         self._untold: list[int] = []
         self._known_count = 0
@@ -75,21 +89,29 @@ class Reading:
 
     def _read(self, numbers: list[int]) -> None:
         waiting = Supply(self._flight, map(_unit, numbers), self._know)
-        ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]] = {}
+        ahead: dict[Future[Done[Any]], _Walk] = {}
         while self._fill(ahead, waiting) or ahead or waiting.await_others():
             futures = list(ahead)
             for index, outcome in self._attempt.results(futures):
-                number, dpi, _ = ahead.pop(futures[index])
-                if isinstance(outcome, Exception):
-                    self._fail(number, outcome)
-                else:
-                    outcome.value.render_dpi = dpi
-                    self._finish(number, outcome.value)
+                self._step(ahead, ahead.pop(futures[index]), outcome)
                 break  # there is room for another page now
 
-    def _fill(self, ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]], waiting: Supply) -> bool:
+    def _step(self, ahead: dict[Future[Done[Any]], _Walk], walk: _Walk, outcome: Done[Any] | Exception) -> None:
+        """Takes a page from one of its steps to the next."""
+        if isinstance(outcome, Exception):
+            self._fail(walk.number, outcome)
+            return
+        try:
+            ahead[walk.steps.send(outcome.value)] = walk
+        except StopIteration as end:
+            self._finish(walk.number, end.value)
+        except (TriptychError, MemoryError) as error:
+            self._attempt.check()
+            self._fail(walk.number, error)
+
+    def _fill(self, ahead: dict[Future[Done[Any]], _Walk], waiting: Supply) -> bool:
         """Renders and submits pages until enough are ahead; False if there are no more."""
-        while len(ahead) < MAX_PAGES_AHEAD and sum(pixels for _, _, pixels in ahead.values()) < MAX_PIXELS_AHEAD:
+        while len(ahead) < MAX_PAGES_AHEAD and sum(walk.pixel_count for walk in ahead.values()) < MAX_PIXELS_AHEAD:
             unit = waiting.next()
             if unit is None:
                 return False
@@ -97,7 +119,7 @@ class Reading:
             try:
                 self._attempt.hand.begin(_unit(number))
                 page = self._embedded(number)
-                if page is not None:
+                if page is not None and self._structure is None:
                     self._finish(number, page)
                     continue
                 pixels, dpi = self._document.draw(number, dpi=self._dpi, check=self._attempt.check)
@@ -105,20 +127,40 @@ class Reading:
                 self._attempt.check()
                 self._fail(number, error)
                 continue
+            steps = self._steps(number, page, pixels, dpi)
+            walk = _Walk(number=number, pixel_count=pixels.shape[0] * pixels.shape[1], steps=steps)
+            ahead[next(steps)] = walk
+        return True
+
+    def _steps(self, number: int, page: OcrPage | None, pixels: Pixels, dpi: int) -> Steps:
+        """Reads a page, unless it brings its text, and finds its layout, if that is wanted."""
+        if page is None:
             item = PageImage(
                 pixels=pixels,
-                words=self._config.enable_words,
+                words=self._words,
                 min_confidence=self._config.min_confidence,
                 stopped=self._attempt.stopped,
             )
-            future = self._attempt.submit(self._station, item, unit=_unit(number))
-            ahead[future] = number, dpi, pixels.shape[0] * pixels.shape[1]
-        return True
+            # The later steps of a suspect run alone, too: it leaves the gate when it is finished.
+            unit = "" if self._structure and self._attempt.hand.suspect(_unit(number)) else _unit(number)
+            page = yield self._attempt.submit(self._station, item, unit=unit)
+            page.render_dpi = dpi
+        if self._structure:
+            page = yield from self._structure.steps(page, pixels)
+            if not self._config.enable_words:
+                for line in page.lines:
+                    del line.words[:]
+        return page
+
+    @property
+    def _words(self) -> bool:
+        # Cells of tables are filled word by word.
+        return self._config.enable_words or self._structure is not None
 
     def _embedded(self, number: int) -> OcrPage | None:
         if self._config.embedded_text_policy == EMBEDDED_TEXT_POLICY_IGNORE:
             return None
-        return self._document.embedded_text(number, dpi=self._dpi, words=self._config.enable_words)
+        return self._document.embedded_text(number, dpi=self._dpi, words=self._words)
 
     def _finish(self, number: int, page: OcrPage) -> None:
         page.page_number = number
