@@ -12,7 +12,7 @@ from triptych.services.specs import check_spec
 from triptych.v1 import job_service_pb2 as pb
 from triptych.v1.common_pb2 import InputSource, PageRange, TimeRange
 from triptych.v1.job_pb2 import JobOptions, JobSpec
-from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
+from triptych.v1.ocr_pb2 import OcrConfig, OcrMode, OcrSpec
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, ReasoningStrategy, SourceDocument
 from triptych.v1.transcription_pb2 import (
     ChannelMode,
