@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -140,13 +140,12 @@ def around(corners: Sequence[tuple[float, float]]) -> Box:
     return min(xs), min(ys), max(xs), max(ys)
 
 
-def read_back(path: Path) -> list[PageText]:
-    """Gives what pdftotext finds, by page."""
+def read_back(path: Path, sizes: Iterable[tuple[float, float]]) -> list[PageText]:
+    """Gives what pdftotext finds, by page; the size that it tells of a page is that before /Rotate."""
     pages = []
     document = ET.fromstring(pdftotext(path, "-bbox"))
-    texts = pdftotext(path).split("\f")
-    for page, text in zip(document.iter("{http://www.w3.org/1999/xhtml}page"), texts, strict=False):
-        width, height = float(page.attrib["width"]), float(page.attrib["height"])
+    elements = document.iter("{http://www.w3.org/1999/xhtml}page")
+    for (width, height), page, text in zip(sizes, elements, pdftotext(path).split("\f"), strict=False):
         words = []
         for word in page:
             left, top, right, bottom = (float(word.attrib[name]) for name in ("xMin", "yMin", "xMax", "yMax"))
@@ -227,8 +226,9 @@ def check(client: Client, path: Path, folder: Path) -> Found | None:
         return None
     made = folder / "made.pdf"
     made.write_bytes(client.format_pages(job.name, PagesFormat.PAGES_FORMAT_SEARCHABLE_PDF))
-    there, found = read_back(made), Found()
+    found = Found()
     with pypdfium2.PdfDocument(made) as document:
+        there = read_back(made, [document[number].get_size() for number in range(len(document))])
         for page in pages:
             shown = document[page.page_number - 1]
             drawn = shown.render(scale=page.width_px / shown.get_width(), grayscale=True).to_numpy()

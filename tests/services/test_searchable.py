@@ -3,6 +3,7 @@
 import ctypes
 import io
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pikepdf
@@ -13,10 +14,12 @@ from pikepdf import Array, Dictionary, Name
 from PIL import Image
 from read_papers import line, page, pdf, picture, result
 
-from triptych.core.errors import FieldInvalid, InputTooLarge, MediaCorrupt
+from triptych.core.errors import FieldInvalid, HostExhausted, InputTooLarge, MediaCorrupt
+from triptych.core.pages_files import write_text
 from triptych.services.searchable.writing import write
 from triptych.v1.job_pb2 import JobResult
 from triptych.v1.ocr_pb2 import TextLine, TextOrigin, TextWord
+from triptych.v1.ocr_service_pb2 import PagesFormat
 
 INK = b"0.2 g 100 500 150 40 re f"
 
@@ -293,6 +296,17 @@ def test_a_broken_document_is_a_reason(searchable, document):
 def test_a_page_of_nonsense_still_gets_its_text(searchable, change):
     made = searchable(changed(pdf(OLD), lambda found: change(found.pages[0].obj)), page(line("a word", 0.1, 0.1, 0.4)))
     assert "a word" in texts(made)[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_a_reason(tmp_path):
+    (tmp_path / "document").write_bytes(pdf())
+    (tmp_path / "result").write_bytes(JobResult(ocr=result(page(line("a", 0.1, 0.1, 0.1)))).SerializeToString())
+    paths = (str(tmp_path / "document"), str(tmp_path / "result"), "/dev/full")
+    with pytest.raises(HostExhausted):
+        write(*paths, password="", max_page_pixels=10**7, max_page_count=5)
+    with pytest.raises(HostExhausted):
+        write_text(*paths[1:], pages_format=PagesFormat.PAGES_FORMAT_TEXT)
 
 
 # Pictures.

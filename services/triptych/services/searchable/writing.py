@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pikepdf
 from pikepdf import Dictionary, Name, Object, Page, Pdf
@@ -105,12 +107,37 @@ def _add_font(page: Page, font: Object) -> str:
 def _save(pdf: Pdf, output: str) -> None:
     """Saves without touching the streams that were there: none is decoded or compressed anew."""
     encrypted = pdf.is_encrypted
-    pdf.save(
-        output,
-        # Without compression streams are not decoded either: qpdf's own default.
-        compress_streams=False,
-        fix_metadata_version=False,
-        # What was protected stays so; such a file has another salt each time, and cannot be the same twice.
-        encryption=encrypted,
-        deterministic_id=not encrypted,
-    )
+    with Path(output).open("wb") as file:
+        target = _Target(file)
+        pdf.save(
+            cast(BinaryIO, target),
+            # Without compression streams are not decoded either: qpdf's own default.
+            compress_streams=False,
+            fix_metadata_version=False,
+            # What was protected stays so; such a file has another salt each time, and cannot be the same twice.
+            encryption=encrypted,
+            deterministic_id=not encrypted,
+        )
+        if target.failure is not None:
+            raise target.failure
+
+
+class _Target(io.RawIOBase):
+    """A file that C++ writes: no exception may cross it, as qpdf aborts where it cleans up."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.failure: OSError | None = None
+        self._file = file
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Takes bytes, whether they can be written or not."""
+        if self.failure is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.failure = error
+        return len(data)
