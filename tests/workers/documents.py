@@ -54,6 +54,34 @@ def text_pdf(*pages, media_box="0 0 400 200"):
         ).encode()
         objects[number + 1] = b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content)
     objects[2] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>".encode()
+    return _pdf_file(objects)
+
+
+def drawn_pdf(content, *, page="", objects=None):
+    """A PDF of one page of 400 x 200 points from its content stream. /F1 is Helvetica, /I a black picture, /X a form.
+
+    `page` has more entries of the page, `objects` more objects by number, from 20 up.
+    """
+    picture = (
+        b"<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8 /Length 1 >>"
+    )
+    return _pdf_file(
+        {
+            1: b"<< /Type /Catalog /Pages 2 0 R >>",
+            2: b"<< /Type /Pages /Kids [10 0 R] /Count 1 >>",
+            3: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            4: picture + b"\nstream\n\0\nendstream",
+            10: (
+                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 200] /Contents 11 0 R /Resources <<"
+                f" /Font << /F1 3 0 R >> /XObject << /I 4 0 R /X 20 0 R >> >> {page} >>"
+            ).encode(),
+            11: b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+            **(objects or {}),
+        }
+    )
+
+
+def _pdf_file(objects):
     body = b"%PDF-1.7\n"
     offsets = {}
     for number, value in sorted(objects.items()):
@@ -65,11 +93,13 @@ def text_pdf(*pages, media_box="0 0 400 200"):
 
 
 @functools.cache
-def ocr_engine(models_dir):
+def ocr_engine(models_dir, runtime="onnxruntime"):
     """The real engine, loaded once."""
+    from triptych.workers.engines.ocr_runtime import OcrRuntime
     from triptych.workers.engines.paddle_ocr import PaddleOcrEngine
 
-    engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef(model="pp-ocrv6-small"), threads=2)
+    runs = OcrRuntime(name=runtime, device="cpu", threads=2)
+    engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef(model="pp-ocrv6-small"), runs)
     engine.load()
     engine.warm_up()
     return engine

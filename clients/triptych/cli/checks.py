@@ -23,7 +23,7 @@ EXTRAS = {
     "service": ("celery", "redis", "prometheus_client", "grpc_health", "grpc_reflection", "jsonschema", "uvloop"),
     "worker": ("numpy", "PIL", "pypdfium2", "rapidfuzz"),
     "speech": ("faster_whisper", "ctranslate2"),
-    "ocr": ("onnxruntime", "paddleocr"),
+    "ocr": ("onnxruntime", "cv2", "pyclipper"),
     "vision": ("torch", "transformers", "gguf"),
 }
 

@@ -12,11 +12,12 @@ from triptych.cli import options
 from triptych.cli.connection import Server
 from triptych.cli.failure import FAILED
 from triptych.cli.outputs import checked, format_of, output_options
-from triptych.cli.pages import ENDINGS, FORMATS, WITH_WORDS, ReadPages, page_lines
+from triptych.cli.pages import FORMAT_NAMES, PDF, WITH_WORDS, ReadPages, names_by_ending, page_lines
 from triptych.cli.printing import as_dict, echo_json
 from triptych.cli.run import quiet, run_job
 
 if TYPE_CHECKING:
+    from triptych.cli.pages import PagesView
     from triptych.v1.ocr_pb2 import OcrResult
 
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 @click.option("--lines", is_flag=True, help="Write every line with its box, in percent of the page.")
 @click.option("--layout", is_flag=True, help="Find headings, lists and tables, and write the pages as Markdown.")
 @click.option("--ignore-text-layer", is_flag=True, help="Read the pixels even where a PDF carries its own text.")
-@output_options(list(FORMATS), ".txt .md .html .hocr .xml .json .pdf", instead_of="text for people")
+@output_options(FORMAT_NAMES, ".txt .md .html .hocr .xml .json .pdf", instead_of="text for people")
 @options.timeout_option
 @options.server_options
 @options.json_option
@@ -59,8 +60,8 @@ def ocr(
 
     if as_json and format_name:
         raise click.UsageError("--json is a format by itself; leave --format out")
-    files = [(path, format_name or format_of(path, ENDINGS)) for path in checked(outputs, file, "read")]
-    if format_name == "pdf" and not files and sys.stdout.isatty():
+    files = [(path, format_name or format_of(path, names_by_ending())) for path in checked(outputs, file, "read")]
+    if format_name == PDF and not files and sys.stdout.isatty():
         raise click.UsageError("a PDF is nothing for a terminal; say --output FILE.pdf")
     wanted = {format_name, *(name for _, name in files)}
     config = OcrConfig(model=model, language_codes=[language] if language else [])
@@ -81,7 +82,7 @@ def ocr(
         elif format_name and not files:
             click.echo(read.content(format_name), nl=False)
     if not (as_json or format_name or files):
-        _show(outcome.ocr, places=lines or words)
+        _show(outcome.ocr, "places" if lines or words else "layout" if layout else "text")
     failed = [page for page in outcome.ocr.pages if page.HasField("error")]
     for page in failed if not as_json else []:
         click.secho(f"error: page {page.page_number}: {page.error.message}", fg="red", err=True)
@@ -89,8 +90,8 @@ def ocr(
         context.exit(FAILED)
 
 
-def _show(result: OcrResult, *, places: bool) -> None:
-    for line in page_lines(result, places=places):
+def _show(result: OcrResult, what: PagesView) -> None:
+    for line in page_lines(result, what):
         click.echo(line)
     if not any(page.text or page.HasField("error") for page in result.pages):
         click.echo("no text was found", err=True)

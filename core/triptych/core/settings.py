@@ -199,6 +199,11 @@ class Settings(BaseSettings):
     speaker_model: str = "campplus-zh-en"
     """Model that tells speakers apart, where a transcription asks for that; its weights are pulled by name. Empty: such
     transcriptions are refused."""
+    ocr_runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    """What runs OCR models: ONNX Runtime on a CPU or a GPU, or OpenVINO (extra `openvino`) on a CPU. `auto`: what the
+    number format asks for, ONNX Runtime for float32."""
+    ocr_compute_type: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of OCR models; `auto`: float32. bfloat16 needs OpenVINO and pays on CPUs that compute in it."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
     layout_model: str = "picodet-cdla"

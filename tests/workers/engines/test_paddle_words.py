@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFont
 
-from triptych.workers.engines.paddle_words import COLUMN_PX, is_without_blanks, words
+from triptych.workers.engines.paddle_words import COLUMN_PX, is_without_blanks, missing_blanks, words
 
 
 def drawn(text, *, ink="black", paper="white", underlined=False):
@@ -53,6 +53,23 @@ def test_without_any_gap_a_word_ends_between_the_characters():
 
 def test_blank_lines_have_no_words():
     assert words("  ", [1.0, 2.0], np.full((48, 100, 3), 255, np.uint8)) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "blank_px", "missing"),
+    [("Total:45", 40, [6]), ("Total:45", 6, []), ("Total 45", 40, []), ("日本語:45", 40, [])],
+    ids=["wide gap", "narrow gap", "blank was read", "written without blanks"],
+)
+def test_a_blank_is_missing_where_a_wide_gap_has_no_ink(text, blank_px, missing):
+    crop = np.full((48, 20 * len(text) + blank_px, 3), 255, np.uint8)
+    split = 6
+    columns = []
+    for index in range(len(text)):
+        left = 20 * index + (blank_px if index >= split else 0)
+        if not text[index].isspace():
+            crop[8:40, left + 2 : left + 18] = 0
+        columns.append((left + 10) / COLUMN_PX - 0.5)
+    assert missing_blanks(text, columns, crop) == missing
 
 
 def test_scripts_without_blanks_are_told_from_others():

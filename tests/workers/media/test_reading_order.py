@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from triptych.v1.ocr_pb2 import OcrPage, TextLine
-from triptych.workers.media.reading_order import level_boxes, reading_order, write_lines
+from triptych.workers.media.reading_order import reading_order, write_lines
+from triptych.workers.media.straightening import level_boxes
 
 
 def line(left, top, width, height=10):

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import TextLine, TextWord
 from triptych.workers.engines.paddle_crops import LineCrop
-from triptych.workers.engines.paddle_words import COLUMN_PX, Word, words
+from triptych.workers.engines.paddle_words import COLUMN_PX, Pixels, Word, missing_blanks, words
 from triptych.workers.media.gutters import cuts
-from triptych.workers.media.reading_order import LEFT, RIGHT, Boxes, level_boxes, reading_order
+from triptych.workers.media.reading_order import reading_order
+from triptych.workers.media.straightening import LEFT, RIGHT, Boxes, turned_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,12 +31,24 @@ class FoundLine:
 
     crop: LineCrop
     text: str
-    columns: list[float]
+    columns: Sequence[float]
     confidence: float
 
     def words(self) -> list[Word]:
         """Gives its words; places are in pixels of the crop."""
-        return words(self.text, self.columns, self.crop.pixels[:, : self.crop.text_width_px])
+        return words(self.text, self.columns, self._ink)
+
+    def with_blanks(self) -> FoundLine:
+        """Gives the line with the blanks that the model has not written."""
+        text, columns = self.text, list(self.columns)
+        for index in missing_blanks(text, columns, self._ink)[::-1]:
+            text = f"{text[:index]} {text[index:]}"
+            columns.insert(index, (columns[index - 1] + columns[index]) / 2)
+        return replace(self, text=text, columns=columns)
+
+    @property
+    def _ink(self) -> Pixels:
+        return self.crop.pixels[:, : self.crop.text_width_px]
 
 
 def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, turn: int, words: bool) -> list[TextLine]:
@@ -49,12 +61,10 @@ def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, tur
         turn: Degrees clockwise by which lines are turned: the order is that of the page turned back.
         words: Whether lines get their words.
     """
-    size = np.array([width_px, height_px] if turn % 180 == 0 else [height_px, width_px])
 
-    def boxes(lines: Sequence[FoundLine]) -> Boxes:
-        return level_boxes(
-            [np.array(turned(line.crop.polygon.ravel().tolist(), -turn)).reshape(4, 2) * size for line in lines]
-        )
+    def boxes(lines: Iterable[FoundLine]) -> Boxes:
+        polygons = (line.crop.polygon.ravel().tolist() for line in lines)
+        return turned_back(polygons, turn, width_px=width_px, height_px=height_px)
 
     pieces = list(_cut(found, boxes(found)))
     return [_text_line(pieces[index], words) for index in reading_order(boxes(pieces))]

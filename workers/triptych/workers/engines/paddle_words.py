@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +18,14 @@ COLUMN_PX = 8
 _WITHOUT_BLANKS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+")
 _CHARACTER_WITHOUT_BLANKS = re.compile(f"[{_WITHOUT_BLANKS}]")
+# From here on signs are as wide as they are high, punctuation of Chinese and Japanese among them.
+FIRST_WIDE = 0x2E80
 # Columns of pixels with this much more ink than the emptiest one, in pixels, are still empty: an underline and specks
 # leave something everywhere.
 SPECK_PX = 1
+# A gap without ink of this many pixels, half the height of a crop, is a blank that the model did not write; the widest
+# gap between signs of one word was 23, in the spaced digits of an old print.
+MIN_BLANK_PX = 24
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,7 +45,7 @@ class Word:
     end: float
 
 
-def words(text: str, columns: list[float], crop: Pixels) -> list[Word]:
+def words(text: str, columns: Sequence[float], crop: Pixels) -> list[Word]:
     """Gives the words of a line from left to right.
 
     The model says about where the middle of a character is. Between two words, the widest gap without ink between the
@@ -74,6 +80,33 @@ def words(text: str, columns: list[float], crop: Pixels) -> list[Word]:
         Word(text=match[0], at=match.start(), start=start, end=end)
         for match, start, end in zip(matches, [begin, *starts], [*ends, end], strict=True)
     ]
+
+
+def missing_blanks(text: str, columns: Sequence[float], crop: Pixels) -> list[int]:
+    """Gives the places in a text before which a blank is missing: the model reads none in some wide gaps.
+
+    Args:
+        text: What was read.
+        columns: Column of the model's output at which each character was read.
+        crop: The line without padding, shape (height, width, 3), BGR.
+    """
+    far = [
+        index
+        for index in range(1, len(columns))
+        if (columns[index] - columns[index - 1]) * COLUMN_PX > MIN_BLANK_PX
+        and not (text[index - 1].isspace() or text[index].isspace())
+        and not _CHARACTER_WITHOUT_BLANKS.search(text[index - 1 : index + 1])
+        and ord(text[index - 1]) < FIRST_WIDE
+        and ord(text[index]) < FIRST_WIDE
+    ]
+    if not far:
+        return []
+    empty = _empty(crop)
+    gaps = {
+        index: widest_gap(empty, *((column + 0.5) * COLUMN_PX for column in columns[index - 1 : index + 1]))
+        for index in far
+    }
+    return [index for index, gap in gaps.items() if gap is not None and gap[1] - gap[0] >= MIN_BLANK_PX]
 
 
 def widest_gap(empty: npt.NDArray[np.bool_], left: float, right: float) -> tuple[float, float] | None:

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from triptych.workers.media.reading_order import BOTTOM, LEFT, MIN_COLUMN_LINES, RIGHT, TOP, Boxes, is_column
+from triptych.workers.media.reading_order import MIN_COLUMN_LINES, is_column
+from triptych.workers.media.straightening import BOTTOM, LEFT, RIGHT, TOP, Boxes
 
 # A gap between two words may be the gutter if it is this many times the height of the line; a blank is a quarter.
 MIN_GAP = 0.6

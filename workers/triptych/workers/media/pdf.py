@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import math
 import mmap
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,6 +18,7 @@ from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaEncrypted, Ra
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_EMBEDDED, OcrPage, TextLine
 from triptych.workers.media.pdf_text import read_text_layer
 from triptych.workers.media.reading_order import reading_order, write_lines
+from triptych.workers.media.straightening import direction, turned_back
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -136,11 +138,12 @@ def embedded_page(lines: list[TextLine], *, width_px: int, height_px: int, dpi: 
         dpi: Resolution that the size is told in.
     """
     page = OcrPage(width_px=width_px, height_px=height_px, render_dpi=dpi, text_origin=TEXT_ORIGIN_EMBEDDED)
-    boxes = []
+    size = np.array([width_px, height_px])
+    lengths: Counter[int] = Counter()
     for line in lines:
-        # Embedded polygons are upright boxes: corners 0 and 2 say all.
-        left, top, _, _, right, bottom, _, _ = line.polygon
-        boxes.append([left * width_px, top * height_px, right * width_px, bottom * height_px])
+        lengths[direction(np.reshape(line.polygon, (4, 2)) * size)] += len(line.text)
+    turn = max(lengths, key=lambda turn: (lengths[turn], -turn), default=0)
+    boxes = turned_back([line.polygon for line in lines], turn, width_px=width_px, height_px=height_px)
     write_lines(page, (lines[index] for index in reading_order(boxes)))
     return page
 

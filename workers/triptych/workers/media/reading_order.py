@@ -14,10 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from triptych.v1.ocr_pb2 import OcrPage, TextLine
+from triptych.workers.media.straightening import BOTTOM, LEFT, RIGHT, TOP, Boxes
 
-Boxes: TypeAlias = npt.NDArray[np.float64]
 Indices: TypeAlias = npt.NDArray[np.int_]
-LEFT, TOP, RIGHT, BOTTOM = range(4)
 
 # A column of running text has at least so many lines ...
 MIN_COLUMN_LINES = 4
@@ -25,15 +24,13 @@ MIN_COLUMN_LINES = 4
 MIN_COLUMN_FILL = 0.6
 # ... and is this many times their height: some 25 characters.
 MIN_COLUMN_ASPECT = 12
+MAX_COLUMNS = 6
 # Beside a column of running text stands a sidebar, not the labels of a form, if its lines follow each other at most so
 # many line heights apart ...
 MAX_SIDEBAR_STEP = 2.0
 # ... and at most this share of them is level with a line of the column, to this share of its height.
 MAX_LEVEL_SHARE = 0.6
 LEVEL = 0.15
-# Lines of this many heights say how a page is skewed; a larger angle, in radians, is perspective or no text.
-MIN_SKEW_ASPECT = 3
-MAX_SKEW = 0.35
 # Boxes are on one row if they share this part of the height of the smaller one.
 MIN_ROW_OVERLAP = 0.5
 
@@ -55,30 +52,7 @@ def write_lines(page: OcrPage, lines: Iterable[TextLine]) -> None:
     page.text = "\n".join(texts)
 
 
-def level_boxes(polygons: Sequence[npt.NDArray[np.float64]]) -> Boxes:
-    """Gives the boxes of lines on a page that was scanned askew, as if it had been straight.
-
-    Args:
-        polygons: Of each line, shape (4, 2), pixels: top left, top right, bottom right, bottom left.
-
-    Returns:
-        Shape (lines, 4): left, top, right, bottom.
-    """
-    if not polygons:
-        return np.zeros((0, 4))
-    corners = np.stack(polygons)
-    along = (corners[:, 1] - corners[:, 0] + corners[:, 2] - corners[:, 3]) / 2
-    lengths = np.hypot(along[:, 0], along[:, 1])
-    heights = np.hypot(*(corners[:, 3] - corners[:, 0]).T)
-    angles = np.arctan2(along[:, 1], along[:, 0])
-    tell = (lengths > MIN_SKEW_ASPECT * heights) & (np.abs(angles) < MAX_SKEW)
-    skew = float(np.median(np.repeat(angles[tell], lengths[tell].astype(int) + 1))) if tell.any() else 0.0
-    cosine, sine = np.cos(skew), np.sin(skew)
-    straight = corners @ np.array([[cosine, -sine], [sine, cosine]])
-    return np.concatenate([straight.min(axis=1), straight.max(axis=1)], axis=1)
-
-
-def reading_order(boxes: Sequence[Sequence[float]] | Boxes) -> list[int]:
+def reading_order(boxes: Boxes | Sequence[Sequence[float]]) -> list[int]:
     """Gives the indices of the boxes in reading order: columns of running text one after the other, else row by row.
 
     A gutter is looked for that few boxes cross and that has a column of running text on either side. Boxes that do
@@ -116,29 +90,30 @@ def _order(boxes: Boxes, indices: Indices) -> Indices:
     return np.concatenate(ordered)
 
 
-def _gutter(boxes: Boxes) -> float | None:
+def _gutter(boxes: Boxes, column_count: int = MAX_COLUMNS) -> float | None:
     """Gives the x of the gutter that the fewest boxes cross, if there are columns of running text beside it."""
     lefts, rights = np.sort(boxes[:, LEFT]), np.unique(boxes[:, RIGHT])
     next_left = np.searchsorted(lefts, rights, side="right")
     gaps = (rights[next_left < len(lefts)] + lefts[next_left[next_left < len(lefts)]]) / 2
     crossed = ((boxes[:, LEFT] < gaps[:, None]) & (boxes[:, RIGHT] > gaps[:, None])).sum(axis=1)
+    tried: set[tuple[int, int]] = set()
     for at in np.argsort(crossed, kind="stable"):
         left, right = boxes[boxes[:, RIGHT] <= gaps[at]], boxes[boxes[:, LEFT] >= gaps[at]]
         # More titles and captions than lines of text is no layout in columns.
-        if crossed[at] <= min(len(left), len(right)) and _are_columns(left, right):
+        if crossed[at] > min(len(left), len(right)) or (len(left), len(right)) in tried:
+            continue
+        tried.add((len(left), len(right)))
+        if _are_columns(left, right, column_count):
             return float(gaps[at])
     return None
 
 
-def _are_columns(left: Boxes, right: Boxes) -> bool:
-    if _is_text(left):
-        return _is_text(right) or _is_sidebar(right, left)
-    return _is_text(right) and _is_sidebar(left, right)
-
-
-def _is_text(boxes: Boxes) -> bool:
-    """Whether lines are a column of running text, or several."""
-    return is_column(boxes) or (_is_running(boxes) and _gutter(boxes) is not None)
+def _are_columns(left: Boxes, right: Boxes, column_count: int) -> bool:
+    if not is_column(left):
+        return is_column(right) and _is_sidebar(left, right)
+    if is_column(right) or _is_sidebar(right, left):
+        return True
+    return column_count > 2 and _is_running(right) and _gutter(right, column_count - 1) is not None
 
 
 def _is_sidebar(boxes: Boxes, column: Boxes) -> bool:

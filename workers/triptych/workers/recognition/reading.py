@@ -25,6 +25,9 @@ log = logging.getLogger("triptych.ocr")
 # is bounded and that a job of a thousand pages does not stand before everybody else's.
 MAX_PAGES_AHEAD = 8
 MAX_PIXELS_AHEAD = 64_000_000
+# So many at first, and as many more for each that was read: where the engine is busy, the first page of a long document
+# would else wait for a batch of all of them; where it is idle, the second one is ready when the first is read.
+FIRST_PAGES_AHEAD = 2
 # A page is a unit of this name and its number.
 PAGE = "page:"
 
@@ -62,6 +65,7 @@ class Reading:
         self._done: dict[int, OcrPage] = {}
         self._untold: list[int] = []
         self._known_count = 0
+        self._read_count = 0
         self._errors: list[Exception] = []
         self._page_count = 0
 
@@ -107,8 +111,8 @@ class Reading:
         return True
 
     def _has_room(self) -> bool:
-        pixels = sum(page.size_px for page in self._ahead.values())
-        return len(self._ahead) < MAX_PAGES_AHEAD and pixels < MAX_PIXELS_AHEAD
+        pages = min(MAX_PAGES_AHEAD, FIRST_PAGES_AHEAD * (1 + self._read_count))
+        return len(self._ahead) < pages and sum(page.size_px for page in self._ahead.values()) < MAX_PIXELS_AHEAD
 
     def _begin(self, number: int) -> None:
         """Reads the page's own text, or renders the page and submits it."""
@@ -163,6 +167,7 @@ class Reading:
     def _take(self, future: Future[Done[Any]], outcome: Done[Any] | Exception) -> None:
         """Takes a page from one of its steps to the next."""
         page = self._ahead.pop(future)
+        self._read_count += 1
         if isinstance(outcome, Exception):
             self._fail(page.number, outcome)
             return
