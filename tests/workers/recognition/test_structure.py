@@ -257,7 +257,7 @@ def test_a_turned_page_has_the_same_structure_with_places_on_the_page_as_shown(s
 def test_each_page_of_a_document_has_its_own_layout(stations, report_result):
     first = Sheet()
     first.prose(120, 100, 6)
-    result = read(stations, encoded(first.image, "TIFF", save_all=True, append_images=[report()]))
+    result = read(stations, encoded(first.image, "TIFF", save_all=True, append_images=[report().copy()]))
     assert kinds(result.pages[0]) == ["PARAGRAPH"]
     assert result.pages[0].text.splitlines()[0] == PROSE[0]
     assert list(result.pages[1].blocks) == list(report_result.pages[0].blocks)
