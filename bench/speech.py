@@ -17,16 +17,15 @@ import argparse
 import os
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from accuracy_run.manifest import Item, items
 from accuracy_run.words import compare
+from cpu_seconds import Run, measured
 from proof import Process, Proof, arguments
 from redis import Redis
 
@@ -47,45 +46,6 @@ MAX_SHARE, MAX_SHORT_SHARE = 0.60, 0.25
 ANEW = JobOptions(cache_policy=CachePolicy.CACHE_POLICY_BYPASS)
 # What Triptych's windows are cut with.
 VOICE = {"max_speech_duration_s": MAX_CLIP_S, "min_silence_duration_ms": 160}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What one way of transcribing gave, and took.
-
-    Attributes:
-        texts: One a clip.
-        cpu_s: CPU seconds of what transcribes, children counted in.
-        around_s: CPU seconds of what is needed around it.
-        wall_s: From the first clip's beginning to the last one's end.
-    """
-
-    texts: Sequence[str]
-    cpu_s: float
-    around_s: float
-    wall_s: float
-
-
-def cpu_s(pid: int) -> float:
-    """CPU seconds of a process, of its children, and of those that it had and that have ended."""
-    process = Path(f"/proc/{pid}")
-    # After the name in parentheses: the 12th to 15th field are ticks, of its own and of children that have ended.
-    ticks = process.joinpath("stat").read_text().rpartition(")")[2].split()[11:15]
-    tasks = process.joinpath("task").iterdir()
-    children = [int(child) for task in tasks for child in (task / "children").read_text().split()]
-    return sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK") + sum(map(cpu_s, children))
-
-
-def measured(work: Callable[[], Sequence[str]], pid: int, around: Sequence[int] = ()) -> Run:
-    """Has work done by one process, with others around it."""
-
-    def clock() -> tuple[float, float, float]:
-        return cpu_s(pid), sum(map(cpu_s, around)), time.monotonic()
-
-    began = clock()
-    texts = work()
-    took = [end - start for start, end in zip(began, clock(), strict=True)]
-    return Run(texts=texts, cpu_s=took[0], around_s=took[1], wall_s=took[2])
 
 
 def theirs(folder: Path, paths: Sequence[Path], threads: int) -> dict[str, Run]:

@@ -36,6 +36,9 @@ class Network(Protocol):
     def begin(self, values: Array) -> Run:
         """Prepares a run; nothing is computed yet."""
 
+    def release(self) -> None:
+        """Gives back what memory the runs left behind, as far as that is worth the time; none of them runs now."""
+
 
 class Lanes:
     """Runs a network on many inputs, several at once, each on a thread of its own.
@@ -96,6 +99,10 @@ class Lanes:
             for _, run in running.values():
                 run.leave()
             wait(running)
+
+    def release(self) -> None:
+        """Gives back the memory of the runs that are done."""
+        self._network.release()
 
     def close(self) -> None:
         """Ends the threads."""

@@ -41,6 +41,9 @@ class OnnxNetwork:
         """See `Network.begin`."""
         return _OnnxRun(self._session, {self._input: values})
 
+    def release(self) -> None:
+        """See `Network.release`: memory is bounded and of use to the next run, and fetching it anew takes time."""
+
 
 class _OnnxRun:
     def __init__(self, session: Any, feeds: dict[str, Array]) -> None:

@@ -24,10 +24,10 @@ BOX_THRESHOLD = 0.6
 UNCLIP_RATIO = 1.5
 MAX_CANDIDATES = 1000
 MIN_CONTOUR_SIDE_PX, MIN_BOX_SIDE_PX = 3, 5
-# PaddleOCR's own limit is a side of 4000 px, which takes 4 GB and misses large print; 2560 px is A4 at 220 dpi.
+# PaddleOCR's own limit is a side of 4000 px, which takes 4 GB and misses large print.
 MAX_SIDE_PX = 2560
-# That page has so many; the network takes 170 bytes for each.
-MAX_PIXELS = 2560 * 1824
+# A4 at 200 dpi; the network takes 170 bytes for each pixel.
+MAX_PIXELS = 2368 * 1664
 # The network halves its input five times.
 STRIDE_PX = 32
 

@@ -63,7 +63,7 @@ def _normalization(
     mean: tuple[float, ...] = (0.485, 0.456, 0.406),
     std: tuple[float, ...] = (0.229, 0.224, 0.225),
     scale: str | float = 1 / 255,
-    **_other: Any,
+    **_others: Any,
 ) -> Array:
     # The factor is written as a fraction with a full stop behind each number: "1./255."
     numerator, _, denominator = str(scale).partition("/")

@@ -52,6 +52,9 @@ class PaddleNetwork:
         """See `Network.begin`."""
         return _PaddleRun(self._predictor, values)
 
+    def release(self) -> None:
+        """See `Network.release`: it offers nothing of the kind."""
+
 
 class _PaddleRun:
     def __init__(self, predictor: Any, values: Array) -> None:

@@ -126,6 +126,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
             crops = self._detect(items, turns)
             found = self._recognize(items, crops)
             again = self._recognize(items, [crop for lines in found for crop in turned_over(lines)])
+            self._recognizer.release()
         except Exception as error:
             if _out_of_memory(error):
                 raise MemoryError(str(error)) from error
@@ -154,11 +155,13 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
             result=lambda probabilities: probabilities,
             unwanted=lambda sheet: sheet.page not in _wanted(items),
         )
-        return [
+        crops = [
             crop
             for sheet, probabilities in runs
             for crop in _line_crops(sheet, text_boxes(probabilities, sheet.upright.shape[1], sheet.upright.shape[0]))
         ]
+        self._detector.release()
+        return crops
 
     def _turn(self, image: Pixels) -> int | None:
         return self._orientation.turn(image) if self._orientation else None
