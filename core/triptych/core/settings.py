@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     """Longest audio of one job, in seconds."""
     max_page_pixels: int = Field(100_000_000, ge=1_000_000)
     """Most pixels of one page; a claimed size over it is refused before anything is decoded."""
+    max_page_cpu_s: int = Field(60, ge=1, le=3600)
+    """CPU seconds that opening a document, or decoding one page of it, may take."""
+    max_decoder_bytes: int = Field(1024 * MIB, ge=256 * MIB)
+    """Memory that the process which decodes a document may take, beside the file and the finished page. A decoded page
+    of `max_page_pixels` takes 4 bytes for each."""
     max_pending_per_lane: int = Field(10_000, ge=1)
     """Jobs that may wait in one lane; beyond, callers get QUEUE_FULL. One tenant may fill a lane; each other one keeps
     its share of so many places."""

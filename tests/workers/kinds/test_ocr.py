@@ -1,6 +1,9 @@
 """OCR jobs from document to result, on the real engine and the real batcher."""
 
+import functools
+
 import pytest
+from workers.broken_decoders import SLEEPS
 from workers.documents import MISSING_PAGE, OneStation, encoded, ocr_attempt, ocr_engine, picture, scan, text_pdf
 
 from triptych.core.errors import (
@@ -24,7 +27,11 @@ from triptych.v1.ocr_pb2 import (
     OcrConfig,
     OcrPage,
 )
+from triptych.workers import works
 from triptych.workers.kinds import ocr
+from triptych.workers.media.nursery import Nursery
+from triptych.workers.media.page_limits import PageLimits
+from triptych.workers.media.pages import open_pages
 from triptych.workers.recognition import reading
 
 pytestmark = pytest.mark.weights
@@ -181,6 +188,39 @@ def test_hostile_documents_fail_with_their_reason(stations, data_dir):
         attempt, spec, _ = ocr_attempt(data)
         with pytest.raises(error):
             ocr.run(attempt, spec, stations)
+
+
+def test_a_password_opens_a_document_and_is_no_part_of_what_is_shared(stations, data_dir):
+    encrypted, keys = (data_dir / "pages" / "aes256_password.pdf").read_bytes(), set()
+    for password in ("secret", "own"):
+        attempt, spec, _ = ocr_attempt(encrypted)
+        spec.input.password = password
+        result = ocr.run(attempt, spec, stations)
+        assert result.pages[0].text == "HELLO 12345"
+        keys.add(works.reading(spec, result.model, dpi=200, max_page_pixels=1).key)
+    assert len(keys) == 1
+
+
+def test_a_page_is_told_while_a_later_one_is_still_being_drawn(stations, monkeypatch):
+    broken = Nursery("workers.broken_decoders")
+    monkeypatch.setattr(ocr, "open_pages", functools.partial(open_pages, nursery=broken))
+    pages = text_pdf(*([f"PAGE NUMBER {n}"] for n in range(1, SLEEPS + 1)))
+    attempt, spec, backstage = ocr_attempt(pages, config=IGNORE)
+    ends = PageLimits(max_page_cpu_s=60)
+
+    def stop_at_first_page(event):
+        # Page 3 is never drawn: what is told by then is told beside it.
+        if event.HasField("ocr_page") and event.ocr_page.page_number == SLEEPS - 1:
+            attempt.stop(JobCancelled("enough"))
+
+    backstage.on_event = stop_at_first_page
+    with pytest.raises(JobCancelled):
+        ocr.run(attempt, spec, stations, ends)
+    broken.stop()
+    assert backstage.pages_told() == [1, 2]
+    [first, second] = [event.ocr_page for event in backstage.events if event.HasField("ocr_page")]
+    assert first.text == "PAGE NUMBER 1"
+    assert isinstance(from_status(second.error), MediaCorrupt)
 
 
 def test_a_type_stated_wrongly_is_refused(stations):

@@ -1,14 +1,14 @@
 """What of a PDF's own text is used: what a reader of the page sees, where it says what is seen."""
 
 import codecs
+from contextlib import closing
 from itertools import pairwise
 
 import pytest
 from workers.documents import drawn_pdf, text_pdf
 
 from triptych.workers.media.garbling import is_garbled
-from triptych.workers.media.pages import embedded_page, open_pages
-from triptych.workers.media.pdf import PdfPages
+from triptych.workers.media.pdf import PdfPages, embedded_page
 
 SENTENCE = (
     "It was the best of times, it was the worst of times, it was the age of wisdom, it was the age of foolishness,"
@@ -32,7 +32,7 @@ def picture(x=20, y=140, width=300, height=40):
 
 def read(data, *, words=False):
     """Text and polygon of each line in the file's order; None: recognize it instead."""
-    with PdfPages(data, max_page_pixels=10_000_000) as pages:
+    with closing(PdfPages(data, max_page_pixels=10_000_000)) as pages:
         lines = pages.text_lines(1, words=words)
     return lines if lines is None else [(line.text, list(line.polygon)) for line in lines]
 
@@ -120,8 +120,8 @@ def test_a_polygon_begins_at_the_texts_own_top_left(matrix, edge, page_turn):
 
 def test_a_page_whose_text_runs_up_is_read_from_its_left_to_its_right():
     lines = b"".join(f"BT /F1 12 Tf 0 1 -1 0 {50 + 30 * n} 20 Tm (line number {n}) Tj ET\n".encode() for n in (2, 0, 1))
-    with open_pages(drawn_pdf(lines), media_type="", max_page_pixels=10_000_000, max_page_count=1) as pages:
-        page = pages.embedded_text(1, dpi=100, words=True)
+    with closing(PdfPages(drawn_pdf(lines), max_page_pixels=10_000_000)) as pages:
+        page = embedded_page(pages.text_lines(1, words=True), width_px=800, height_px=400, dpi=144)
     assert page.text.split("\n") == ["line number 0", "line number 1", "line number 2"]
     assert page.applied_rotation_degrees == 0
     for line in page.lines:
@@ -165,6 +165,6 @@ def test_garbled_text_is_told_by_its_letters(text, garbled):
 
 
 def test_lines_in_any_order_are_put_into_reading_order():
-    with PdfPages(text_pdf(["first", "second"]), max_page_pixels=10_000_000) as pages:
+    with closing(PdfPages(text_pdf(["first", "second"]), max_page_pixels=10_000_000)) as pages:
         lines = pages.text_lines(1, words=False)
     assert embedded_page(lines[::-1], width_px=800, height_px=400, dpi=144).text == "first\nsecond"

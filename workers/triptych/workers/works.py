@@ -108,5 +108,5 @@ def _work(kind: str, same: Message, *models: ModelRef, limits: Sequence[int] = (
 
 
 def _bytes_of(source: InputSource) -> InputSource:
-    """The input as its bytes alone: a blob's name is their digest."""
+    """The input as its bytes alone: a blob's name is their digest. A password only opens them."""
     return InputSource(blob=source.blob)

@@ -10,6 +10,7 @@ from triptych.v1.ocr_pb2 import OcrConfig, OcrPage, OcrResult, OcrSpec
 from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.engines.paddle_ocr import PageImage
+from triptych.workers.media.page_limits import DEFAULT_LIMITS, PageLimits
 from triptych.workers.media.pages import open_pages
 from triptych.workers.recognition.reading import Reading
 from triptych.workers.recognition.selection import selected_pages
@@ -29,9 +30,7 @@ def run(
     attempt: Attempt,
     spec: OcrSpec,
     stations: Stations,
-    *,
-    max_page_count: int = 2000,
-    max_page_pixels: int = 100_000_000,
+    limits: PageLimits = DEFAULT_LIMITS,
 ) -> OcrResult:
     """Reads the pages that the specification asks for.
 
@@ -43,8 +42,7 @@ def run(
         attempt: Of the job.
         spec: What to read.
         stations: Where the engine is.
-        max_page_count: Most pages read.
-        max_page_pixels: Most pixels of one page.
+        limits: What reading one document may take.
 
     Raises:
         FeatureDisabled: An option that no engine here offers.
@@ -55,19 +53,12 @@ def run(
     check_offered(attempt.spec)
     _check_config(spec.config)
     station = stations.get(spec.config.model)
-    data = attempt.read(spec.input)
     with attempt.hand.unit("document"):
-        opened = open_pages(
-            data,
-            media_type=spec.input.media_type,
-            display_name=spec.input.display_name,
-            max_page_pixels=max_page_pixels,
-            max_page_count=max_page_count,
-        )
+        opened = open_pages(attempt.open(spec.input), spec.input, limits, check=attempt.check)
     with opened as document:
-        numbers = selected_pages(spec, document.page_count, max_page_count)
+        numbers = selected_pages(spec, document.page_count, limits.max_page_count)
         model, dpi = station.engine.model, spec.config.render_dpi if spec.config.HasField("render_dpi") else DEFAULT_DPI
-        flight = attempt.flight(works.reading(spec, model, dpi=dpi, max_page_pixels=max_page_pixels))
+        flight = attempt.flight(works.reading(spec, model, dpi=dpi, max_page_pixels=limits.max_page_pixels))
         reading = Reading(attempt, station, document, flight, spec.config, dpi)
         return OcrResult(model=model, source_page_count=document.page_count, pages=reading.read(numbers))
 

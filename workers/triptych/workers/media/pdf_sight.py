@@ -38,7 +38,7 @@ class _Text:
 
 
 class Sight:
-    """The objects of a page in the order in which they are drawn. The caller holds the PDFium lock.
+    """The objects of a page in the order in which they are drawn.
 
     Attributes:
         picture_cover: Share of the page that its pictures cover, at most 1 each; overlaps count twice.

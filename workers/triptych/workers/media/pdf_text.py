@@ -32,7 +32,7 @@ def read_text_layer(page: pdfium.PdfPage, *, words: bool) -> list[TextLine] | No
     Not trusted are pages with form fields (their values are not in the layer), scans with little text, layers that
     another engine put behind a scan, and text whose characters are largely unknown or in the wrong places of the
     alphabet. What no reader sees is left out: text outside the page, covered, or in the colour of its paper; and of a
-    shadow the second copy. The caller holds the PDFium lock.
+    shadow the second copy.
 
     Args:
         page: An open page.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from triptych.core.errors import TriptychError, status_of
 from triptych.v1.job_pb2 import PROGRESS_UNIT_PAGE, JobEvent
@@ -26,6 +27,15 @@ MAX_PIXELS_AHEAD = 64_000_000
 PAGE = "page:"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Ahead:
+    """A page that is rendered and not yet read."""
+
+    number: int
+    dpi: int
+    size_px: int
+
+
 class Reading:
     """The pages of one attempt on their way from the document to the result; whoever watches is told them in order."""
 
@@ -44,6 +54,7 @@ class Reading:
         self._flight = flight
         self._config = config
         self._dpi = dpi
+        self._ahead: dict[Future[Done[OcrPage]], _Ahead] = {}
         self._done: dict[int, OcrPage] = {}
         self._untold: list[int] = []
         self._known_count = 0
@@ -75,51 +86,69 @@ class Reading:
 
     def _read(self, numbers: list[int]) -> None:
         waiting = Supply(self._flight, map(_unit, numbers), self._know)
-        ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]] = {}
-        while self._fill(ahead, waiting) or ahead or waiting.await_others():
-            futures = list(ahead)
+        while self._fill(waiting) or self._ahead or waiting.await_others():
+            futures = list(self._ahead)
             for index, outcome in self._attempt.results(futures):
-                number, dpi, _ = ahead.pop(futures[index])
-                if isinstance(outcome, Exception):
-                    self._fail(number, outcome)
-                else:
-                    outcome.value.render_dpi = dpi
-                    self._finish(number, outcome.value)
+                self._take(futures[index], outcome)
                 break  # there is room for another page now
 
-    def _fill(self, ahead: dict[Future[Done[OcrPage]], tuple[int, int, int]], waiting: Supply) -> bool:
+    def _fill(self, waiting: Supply) -> bool:
         """Renders and submits pages until enough are ahead; False if there are no more."""
-        while len(ahead) < MAX_PAGES_AHEAD and sum(pixels for _, _, pixels in ahead.values()) < MAX_PIXELS_AHEAD:
+        while self._has_room():
             unit = waiting.next()
             if unit is None:
                 return False
-            number = int(unit.removeprefix(PAGE))
-            try:
-                self._attempt.hand.begin(_unit(number))
-                page = self._embedded(number)
-                if page is not None:
-                    self._finish(number, page)
-                    continue
-                pixels, dpi = self._document.draw(number, dpi=self._dpi, check=self._attempt.check)
-            except (TriptychError, MemoryError) as error:
-                self._attempt.check()
-                self._fail(number, error)
-                continue
-            item = PageImage(
-                pixels=pixels,
-                words=self._config.enable_words,
-                min_confidence=self._config.min_confidence,
-                find_turn=self._config.orientation_mode != ORIENTATION_MODE_OFF,
-                stopped=self._attempt.stopped,
-            )
-            future = self._attempt.submit(self._station, item, unit=_unit(number))
-            ahead[future] = number, dpi, pixels.shape[0] * pixels.shape[1]
+            self._begin(int(unit.removeprefix(PAGE)))
+            self._heed()
         return True
+
+    def _has_room(self) -> bool:
+        pixels = sum(page.size_px for page in self._ahead.values())
+        return len(self._ahead) < MAX_PAGES_AHEAD and pixels < MAX_PIXELS_AHEAD
+
+    def _begin(self, number: int) -> None:
+        """Reads the page's own text, or renders the page and submits it."""
+        try:
+            self._attempt.hand.begin(_unit(number))
+            page = self._embedded(number)
+            if page is not None:
+                self._finish(number, page)
+                return
+            pixels, dpi = self._document.draw(number, dpi=self._dpi, check=self._heed)
+        except (TriptychError, MemoryError) as error:
+            self._attempt.check()
+            self._fail(number, error)
+            return
+        item = PageImage(
+            pixels=pixels,
+            words=self._config.enable_words,
+            min_confidence=self._config.min_confidence,
+            find_turn=self._config.orientation_mode != ORIENTATION_MODE_OFF,
+            stopped=self._attempt.stopped,
+        )
+        future = self._attempt.submit(self._station, item, unit=_unit(number))
+        self._ahead[future] = _Ahead(number=number, dpi=dpi, size_px=pixels.shape[0] * pixels.shape[1])
+
+    def _heed(self) -> None:
+        """Tells what was read while another page was rendered; raises what stopped the attempt."""
+        self._attempt.check()
+        for read in [future for future in self._ahead if future.done()]:
+            for _, outcome in self._attempt.results([read]):
+                self._take(read, outcome)
+
+    def _take(self, future: Future[Done[OcrPage]], outcome: Done[OcrPage] | Exception) -> None:
+        page = self._ahead.pop(future)
+        if isinstance(outcome, Exception):
+            self._fail(page.number, outcome)
+        else:
+            outcome.value.render_dpi = page.dpi
+            self._finish(page.number, outcome.value)
 
     def _embedded(self, number: int) -> OcrPage | None:
         if self._config.embedded_text_policy == EMBEDDED_TEXT_POLICY_IGNORE:
             return None
-        return self._document.embedded_text(number, dpi=self._dpi, words=self._config.enable_words)
+        words = self._config.enable_words
+        return self._document.embedded_text(number, dpi=self._dpi, words=words, check=self._heed)
 
     def _finish(self, number: int, page: OcrPage) -> None:
         page.page_number = number

@@ -1,0 +1,132 @@
+"""Starts and ends the processes that decode foreign files.
+
+A process that runs threads must not fork, and a new Python takes 0.3 s to import what decoding needs. So one small
+process with a single thread has it all imported and forks: each document gets a fresh decoder within milliseconds.
+"""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from multiprocessing.connection import Connection, Pipe
+from multiprocessing.reduction import send_handle
+from typing import Any
+
+PROGRAM = "triptych.workers.media.nursery_process"
+# Threads do not survive a fork. And a new process fetches its memory page by page: with the large ones, where glibc and
+# the system have them, a JPEG of A4 takes 27 ms of CPU, else 39.
+_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+# It ends its decoders when its pipe is closed.
+_LEAVE_S = 5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Child:
+    """One decoder.
+
+    Attributes:
+        pid: Its process, or what is left of it, until `Nursery.end`.
+        pipe: To it; whoever has it closes it.
+    """
+
+    pid: int
+    pipe: Connection
+    generation: int
+
+
+class Nursery:
+    """Forks decoders, through a process that it starts when the first is wanted. Thread-safe.
+
+    Args:
+        program: Module that is run; see `nursery_process`.
+    """
+
+    def __init__(self, program: str = PROGRAM) -> None:
+        self._program = program
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: Connection | None = None
+        self._generation = 0
+
+    def start(self) -> None:
+        """Starts the process, if there is none; it is not waited for."""
+        with self._lock:
+            self._started()
+
+    def fork(self) -> Child:
+        """Gives a new decoder.
+
+        Raises:
+            OSError: No process can be started.
+        """
+        ours, theirs = Pipe()
+        try:
+            with theirs, self._lock:
+                try:
+                    pid = self._ask("fork", theirs)
+                except (OSError, EOFError):
+                    # It was killed, perhaps for memory: decoders need not wait for the next worker.
+                    self._stop()
+                    pid = self._ask("fork", theirs)
+                return Child(pid=pid, pipe=ours, generation=self._generation)
+        except BaseException:
+            ours.close()
+            raise
+
+    def end(self, child: Child) -> int:
+        """Ends a decoder, whatever it does; gives its exit code, or minus the signal that had ended it before."""
+        child.pipe.close()
+        with self._lock:
+            if child.generation != self._generation:
+                return 0  # it ended with the process that had forked it
+            try:
+                return int(self._ask(child.pid))
+            except (OSError, EOFError):
+                self._stop()
+                return 0
+
+    def stop(self) -> None:
+        """Ends the process and all its decoders."""
+        with self._lock:
+            self._stop()
+
+    def _ask(self, what: str | int, descriptor: Connection | None = None) -> int:
+        control = self._started()
+        control.send_bytes(json.dumps(what).encode())
+        if descriptor is not None:
+            assert self._process is not None
+            send_handle(control, descriptor.fileno(), self._process.pid)
+        answer: Any = json.loads(control.recv_bytes())
+        return int(answer)
+
+    def _started(self) -> Connection:
+        if self._control is None:
+            self._control, theirs = Pipe()
+            env = os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+            command = [sys.executable, "-P", "-m", self._program, str(theirs.fileno())]
+            with theirs:
+                self._process = subprocess.Popen(  # noqa: S603 - our own module
+                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=env
+                )
+        return self._control
+
+    def _stop(self) -> None:
+        if self._process is not None and self._control is not None:
+            self._control.close()
+            try:
+                self._process.wait(_LEAVE_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._process = self._control = None
+        self._generation += 1
+
+
+nursery = Nursery()
+"""The one of this process."""
+atexit.register(nursery.stop)
