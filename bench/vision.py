@@ -18,6 +18,7 @@ from triptych.core.media import HEAD_BYTES, IMAGE_TYPES, sniff
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.generation import Prompt
+from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_ocr import PaddleOcrEngine
 from triptych.workers.engines.reader import ReaderEngine
 from triptych.workers.media.images import decode_image
@@ -58,7 +59,9 @@ def main() -> None:
     lines = [line for line in lines if is_image(given.root / line["file"])]
     questions = lines[:: max(1, len(lines) // given.questions)][: given.questions]
     prompts = prompts_of(questions, given.root, given.tokens)
-    ocr = PaddleOcrEngine(given.models_dir / "pp-ocrv6-small", ModelRef(), device="cpu", threads=given.threads)
+    ocr = PaddleOcrEngine(
+        given.models_dir / "pp-ocrv6-small", ModelRef(), OcrRuntime(device="cpu", threads=given.threads)
+    )
     began = time.perf_counter()
     engine = ReaderEngine(
         given.models_dir / given.language_model,

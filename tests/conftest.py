@@ -101,7 +101,14 @@ def models_dir():
     folder = Settings(_env_file=None).models_dir
     missing = [
         name
-        for name in ("whisper-base", "campplus-zh-en", "pp-ocrv6-small", "qwen2.5-coder-0.5b-instruct")
+        for name in (
+            "whisper-base",
+            "campplus-zh-en",
+            "pp-ocrv6-small",
+            "picodet-cdla",
+            "slanet-plus",
+            "qwen2.5-coder-0.5b-instruct",
+        )
         if not (folder / name).is_dir()
     ]
     if missing:

@@ -20,6 +20,7 @@ from client.standin import StandIn
 from triptych.cli.__main__ import cli
 from triptych.core import errors
 from triptych.v1.job_pb2 import JobResult
+from triptych.v1.ocr_pb2 import OcrMode
 
 Triptych = Callable[..., Awaitable[Result]]
 
@@ -125,6 +126,20 @@ async def test_ocr_prints_pages_and_says_which_one_failed(
     assert result.stdout.splitlines()[:2] == ["--- page 1 ---", "one"]
     assert "error: page 2: no such stream" in result.stderr
     assert "x 0-50% y 0-10%  one" in (await triptych("ocr", files[0], "--lines")).stdout
+
+
+async def test_ocr_writes_markdown_where_layout_is_asked_for(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    lines = [{"text": "Report", "polygon": [0, 0, 0.5, 0, 0.5, 0.1, 0, 0.1]}, {"text": "one", "polygon": [0] * 8}]
+    blocks = [
+        {"kind": "BLOCK_KIND_TITLE", "line_indices": [0], "markdown": "# Report"},
+        {"kind": "BLOCK_KIND_PARAGRAPH", "line_indices": [1], "markdown": "one"},
+    ]
+    page = {"page_number": 1, "text": "Report\none", "lines": lines, "blocks": blocks}
+    server.jobs.outcome = {"result": JobResult(ocr={"pages": [page]})}
+    assert (await triptych("ocr", files[0], "--layout")).stdout == "# Report\n\none\n"
+    assert [spec.ocr.config.mode for spec in server.jobs.specs] == [OcrMode.OCR_MODE_LAYOUT]
 
 
 async def test_purge_tells_what_went_and_that_nothing_is_left(

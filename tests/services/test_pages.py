@@ -2,14 +2,17 @@
 
 import hashlib
 import io
+from pathlib import Path
 
+import grpc
 import pikepdf
 import pypdfium2
 import pytest
+from google.rpc.status_pb2 import Status
 from read_papers import line, page, pdf, picture, result
 
 from triptych.core.blob_choice import open_blobs
-from triptych.core.errors import MediaCorrupt
+from triptych.core.errors import MediaCorrupt, from_status
 from triptych.v1.blob_service_pb2 import PurgeRequest
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobResult, JobSpec
@@ -207,6 +210,29 @@ async def test_documents_that_cannot_be_read_are_a_reason(write, samples, fails)
         assert (await fails(write(PDF, result=READ, document=InputSource(content=content)))).reason == reason
     uri = InputSource(uri="https://example.com/a.pdf")
     assert (await fails(write(PDF, result=READ, document=uri))).reason == "URI_NOT_ALLOWED"
+
+
+HOSTILE = Path(__file__).parents[3] / "shared" / "data" / "public" / "hostile"
+# A PDF without pages lacks the one that was read.
+REASONS = {"FIELD_INVALID", "MEDIA_CORRUPT", "MEDIA_ENCRYPTED", "MEDIA_TYPE_UNSUPPORTED", "INPUT_TOO_LARGE"}
+
+
+@pytest.mark.skipif(not HOSTILE.is_dir(), reason="the public files are not here")
+async def test_hostile_documents_end_in_a_pdf_or_a_reason(write, settings):
+    ends = {}
+    for path in sorted(HOSTILE.iterdir()):
+        if path.suffix in {".pdf", ".png", ".jpg", ".tif", ".gif", ".webp", ".svg", ".bin"}:
+            document = InputSource(blob=open_blobs(settings).put("default", path.read_bytes() or b"-").name)
+            try:
+                answer = await write(PDF, result=READ, document=document)
+            except grpc.aio.AioRpcError as error:
+                details = dict(error.trailing_metadata())["grpc-status-details-bin"]
+                ends[path.name] = from_status(Status.FromString(details)).reason
+            else:
+                content = answer.content or open_blobs(settings).read("default", answer.content_blob)
+                ends[path.name] = "a PDF" if content.startswith(b"%PDF-") else "nonsense"
+    assert ends
+    assert set(ends.values()) <= {"a PDF", *REASONS}, ends
 
 
 async def test_what_another_tenant_has_is_not_found(serve, worker, fails):

@@ -3,6 +3,7 @@
 import ctypes
 import io
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pikepdf
@@ -13,10 +14,12 @@ from pikepdf import Array, Dictionary, Name
 from PIL import Image
 from read_papers import line, page, pdf, picture, result
 
-from triptych.core.errors import FieldInvalid, InputTooLarge, MediaCorrupt
+from triptych.core.errors import FieldInvalid, HostExhausted, InputTooLarge, MediaCorrupt
+from triptych.core.pages_files import write_text
 from triptych.services.searchable.writing import write
 from triptych.v1.job_pb2 import JobResult
 from triptych.v1.ocr_pb2 import TextLine, TextOrigin, TextWord
+from triptych.v1.ocr_service_pb2 import PagesFormat
 
 INK = b"0.2 g 100 500 150 40 re f"
 
@@ -130,6 +133,18 @@ def test_text_that_runs_in_any_direction_is_found_as_it_is_read(searchable):
         lines.append(TextLine(text=text, polygon=itertools.chain(*turned)))
     made = searchable(pdf(), page(*lines))
     assert sorted(texts(made)[0].split()) == sorted("level text going down on its head going up".split())  # noqa: SIM905
+
+
+def test_text_askew_stands_level_at_its_middle(searchable):
+    """Of words askew poppler makes single letters."""
+    corners = [(0.2, 0.3), (0.6, 0.42), (0.58, 0.45), (0.18, 0.33)]
+    made = searchable(pdf(), page(TextLine(text="Hello", polygon=itertools.chain(*corners))))
+    assert texts(made)[0].strip() == "Hello"
+    left, top, right, bottom = text_box(made)
+    assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx((0.39, 0.375), abs=0.002)
+    assert right - left == pytest.approx(0.4, abs=0.01)
+    # The way across: 500 x 700 points make a slope of 22.8 degrees, and 3 % of the height are 17 of 21 points.
+    assert 0.02 < bottom - top < 0.035
 
 
 @pytest.mark.parametrize(
@@ -281,6 +296,17 @@ def test_a_broken_document_is_a_reason(searchable, document):
 def test_a_page_of_nonsense_still_gets_its_text(searchable, change):
     made = searchable(changed(pdf(OLD), lambda found: change(found.pages[0].obj)), page(line("a word", 0.1, 0.1, 0.4)))
     assert "a word" in texts(made)[0]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has a disk that is always full")
+def test_a_full_disk_is_a_reason(tmp_path):
+    (tmp_path / "document").write_bytes(pdf())
+    (tmp_path / "result").write_bytes(JobResult(ocr=result(page(line("a", 0.1, 0.1, 0.1)))).SerializeToString())
+    paths = (str(tmp_path / "document"), str(tmp_path / "result"), "/dev/full")
+    with pytest.raises(HostExhausted):
+        write(*paths, password="", max_page_pixels=10**7, max_page_count=5)
+    with pytest.raises(HostExhausted):
+        write_text(*paths[1:], pages_format=PagesFormat.PAGES_FORMAT_TEXT)
 
 
 # Pictures.

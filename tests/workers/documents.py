@@ -93,11 +93,13 @@ def _pdf_file(objects):
 
 
 @functools.cache
-def ocr_engine(models_dir):
+def ocr_engine(models_dir, runtime="onnxruntime"):
     """The real engine, loaded once."""
+    from triptych.workers.engines.ocr_runtime import OcrRuntime
     from triptych.workers.engines.paddle_ocr import PaddleOcrEngine
 
-    engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef(model="pp-ocrv6-small"), threads=2)
+    runs = OcrRuntime(name=runtime, device="cpu", threads=2)
+    engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef(model="pp-ocrv6-small"), runs)
     engine.load()
     engine.warm_up()
     return engine

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 import click
 
@@ -13,21 +13,27 @@ from triptych.cli.evidence import percent_box
 
 if TYPE_CHECKING:
     from triptych.client import Client
+    from triptych.core.pages_formats import Format
     from triptych.v1.ocr_pb2 import OcrResult
 
-# Name of a format -> how its files end.
-FORMATS = {
-    "text": "txt",
-    "markdown": "md",
-    "html": "html",
-    "hocr": "hocr",
-    "alto": "xml",
-    "json": "json",
-    "pdf": "pdf",
-}
-ENDINGS = {ending: name for name, ending in FORMATS.items()}
+PDF = "pdf"
+FORMAT_NAMES = ("text", "markdown", "html", "hocr", "alto", "json", PDF)
+PagesView: TypeAlias = Literal["text", "layout", "places"]
 # Formats that say where words are.
-WITH_WORDS = frozenset({"hocr", "alto", "pdf"})
+WITH_WORDS = frozenset({"hocr", "alto", PDF})
+
+
+def format_named(name: str) -> Format:
+    """Gives one of `FORMAT_NAMES`, but the PDF, which only the services can write."""
+    from triptych.core.pages_formats import FORMATS
+    from triptych.v1.ocr_service_pb2 import PagesFormat
+
+    return FORMATS[PagesFormat.Value(f"PAGES_FORMAT_{name.upper()}")]
+
+
+def names_by_ending() -> Mapping[str, str]:
+    """Gives the names of the formats by how their files end, without the dot."""
+    return {**{format_named(name).suffix: name for name in FORMAT_NAMES if name != PDF}, PDF: PDF}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,13 +52,12 @@ class ReadPages:
             TriptychError: What the services said.
         """
         from triptych.core.pages_check import check_pages
-        from triptych.core.pages_formats import FORMATS as WRITERS
         from triptych.v1.ocr_service_pb2 import PagesFormat
 
-        if format_name == "pdf":
+        if format_name == PDF:
             return self.client.format_pages(self.job_name, PagesFormat.PAGES_FORMAT_SEARCHABLE_PDF)
         check_pages(self.result)
-        return WRITERS[PagesFormat.Value(f"PAGES_FORMAT_{format_name.upper()}")].write(self.result).encode()
+        return format_named(format_name).write(self.result).encode()
 
     def write(self, files: Sequence[tuple[Path, str]]) -> None:
         """Writes files, each in its format."""
@@ -61,13 +66,15 @@ class ReadPages:
             click.echo(f"written: {path}", err=True)
 
 
-def page_lines(result: OcrResult, *, places: bool) -> Iterator[str]:
-    """Yields what people read: each page's text, or its lines and words with their places in percent."""
+def page_lines(result: OcrResult, what: PagesView) -> Iterator[str]:
+    """Yields what people read: each page's text, its layout as Markdown, or its lines and words with their places."""
+    from triptych.core.pages_markdown import page_markdown
+
     for page in result.pages:
         if len(result.pages) > 1:
             yield click.style(f"--- page {page.page_number} ---", dim=True)
-        if not places:
-            yield page.text
+        if what != "places":
+            yield page_markdown(page).removesuffix("\n") if what == "layout" else page.text
             continue
         for line in page.lines:
             yield f"{percent_box(line.polygon)}  {line.text}"

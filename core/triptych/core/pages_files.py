@@ -6,10 +6,13 @@ from pathlib import Path
 
 from triptych.core.pages_check import check_pages
 from triptych.core.pages_formats import FORMATS
+from triptych.core.room import disk_room
 from triptych.v1.job_pb2 import JobResult
 from triptych.v1.ocr_pb2 import OcrResult
 from triptych.v1.ocr_service_pb2 import PagesFormat
 
+# What a full disk is said to be that of.
+WHAT = "files of pages"
 PDF_MEDIA_TYPE = "application/pdf"
 
 
@@ -34,5 +37,8 @@ def write_text(result: str, output: str, *, pages_format: PagesFormat.ValueType)
 
     Raises:
         FieldInvalid: The result does not have what every format needs.
+        HostExhausted: The disk is full.
     """
-    Path(output).write_text(FORMATS[pages_format].write(read_pages(result)), encoding="utf-8", newline="\n")
+    content = FORMATS[pages_format].write(read_pages(result))
+    with disk_room(Path(output).parent, WHAT, len(content)):
+        Path(output).write_text(content, encoding="utf-8", newline="\n")

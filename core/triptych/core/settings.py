@@ -199,8 +199,18 @@ class Settings(BaseSettings):
     speaker_model: str = "campplus-zh-en"
     """Model that tells speakers apart, where a transcription asks for that; its weights are pulled by name. Empty: such
     transcriptions are refused."""
+    ocr_runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
+    """What runs OCR models: ONNX Runtime on a CPU or a GPU, or OpenVINO (extra `openvino`) on a CPU. `auto`: what the
+    number format asks for, ONNX Runtime for float32."""
+    ocr_compute_type: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Number format of OCR models; `auto`: float32. bfloat16 needs OpenVINO and pays on CPUs that compute in it."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
+    layout_model: str = "picodet-cdla"
+    """Model that finds headings, tables, figures and other blocks of a page, where OCR_MODE_LAYOUT is asked for. Empty:
+    such jobs are refused."""
+    table_model: str = "slanet-plus"
+    """Model that finds the cells of tables, where OCR_MODE_LAYOUT is asked for. Empty: such jobs are refused."""
     vision_model: str = "reader-qwen2.5-coder-0.5b"
     """Model of generations that name none."""
 
@@ -209,6 +219,12 @@ class Settings(BaseSettings):
     """Least severe log line written."""
     log_format: Literal["json", "text"] = "json"
     """One JSON object a line, or plain lines."""
+
+    @property
+    def default_models(self) -> tuple[str, ...]:
+        """Names of the models that are pulled and looked for unless others are named."""
+        names = (self.speech_model, self.ocr_model, self.layout_model, self.table_model, self.vision_model)
+        return tuple(name for name in names if name)
 
     @property
     def embedded_redis(self) -> bool:

@@ -11,9 +11,10 @@ from pathlib import Path
 from triptych.core.blobs import digest_of
 from triptych.core.errors import BlobNotFound, FieldInvalid
 from triptych.core.guarded_process import Limits, run_guarded
-from triptych.core.pages_files import PDF_MEDIA_TYPE, write_text
+from triptych.core.pages_files import PDF_MEDIA_TYPE, WHAT, write_text
 from triptych.core.pages_formats import FORMATS
 from triptych.core.records import JobRecord
+from triptych.core.room import disk_room
 from triptych.services import fields
 from triptych.services.backend import Backend
 from triptych.services.caller import CALLER
@@ -73,7 +74,10 @@ class Pages:
         source = await self._source(request, tenant)
         media_type = PDF_MEDIA_TYPE if request.format == _PDF else FORMATS[request.format].media_type
         # On a disk: in memory the file of one caller would be at the expense of all.
-        with tempfile.TemporaryDirectory(prefix="triptych-pages-") as name:
+        with (
+            tempfile.TemporaryDirectory(prefix="triptych-pages-") as name,
+            disk_room(Path(name), WHAT, len(source.result)),
+        ):
             folder = Path(name)
             await asyncio.to_thread((folder / "result").write_bytes, source.result)
             if request.format != _PDF and len(source.result) <= MAX_HERE_BYTES:

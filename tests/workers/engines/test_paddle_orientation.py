@@ -6,6 +6,7 @@ from PIL import Image
 from workers.documents import ocr_engine, picture
 
 from triptych.core.page_turns import turned
+from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import line_crop
 from triptych.workers.engines.paddle_lines import FoundLine
 from triptych.workers.engines.paddle_ocr import PaddleOcrEngine, PageImage
@@ -80,7 +81,7 @@ def test_single_lines_on_their_head_or_side_are_read_on_an_upright_page(engine):
 def test_without_a_classifier_the_lines_tell_how_a_page_is_turned(engine, models_dir, tmp_path):
     for role in ("det", "rec"):
         (tmp_path / role).symlink_to(models_dir / "pp-ocrv6-small" / role)
-    bare = PaddleOcrEngine(tmp_path, engine.model, threads=2)
+    bare = PaddleOcrEngine(tmp_path, engine.model, OcrRuntime(device="cpu", threads=2))
     bare.load()
     upright = np.asarray(picture(*THREE_LINES))
     for degrees in (90, 180, 270):

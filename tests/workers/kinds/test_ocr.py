@@ -21,7 +21,6 @@ from triptych.core.errors import (
 from triptych.v1.common_pb2 import PageRange
 from triptych.v1.ocr_pb2 import (
     EMBEDDED_TEXT_POLICY_IGNORE,
-    OCR_MODE_LAYOUT,
     ORIENTATION_MODE_DETECT,
     ORIENTATION_MODE_OFF,
     ORIENTATION_MODE_UNSPECIFIED,
@@ -166,7 +165,6 @@ def test_only_the_pages_asked_for_are_read(stations):
     [
         (OcrConfig(render_dpi=50), FieldInvalid),
         (OcrConfig(min_confidence=1.5), FieldInvalid),
-        (OcrConfig(mode=OCR_MODE_LAYOUT), FeatureDisabled),
         (OcrConfig(enable_unwarping=True), FeatureDisabled),
     ],
 )

@@ -144,6 +144,17 @@ def test_each_document_has_a_fresh_process_that_ends_with_it():
     assert decoders(nursery) == set()
 
 
+def test_a_long_document_is_opened_anew_now_and_then(monkeypatch):
+    monkeypatch.setattr("triptych.workers.media.pages.MAX_PAGES_A_DECODER", 3)
+    used = []
+    with opened(TEN_PAGES) as pages:
+        for number in range(1, 11):
+            drawn(pages, number)
+            (decoder,) = decoders(nursery)
+            used.append(decoder)
+    assert [used.count(decoder) for decoder in dict.fromkeys(used)] == [3, 3, 3, 1]
+
+
 def test_no_descriptor_and_no_process_is_left(broken):
     def count():
         gc.collect()

@@ -54,6 +54,19 @@ def test_a_turned_page_is_drawn_and_measured_as_a_viewer_shows_it(data_dir):
     assert right - left > 3 * (bottom - top) > 0
 
 
+def test_a_cropped_page_is_what_a_viewer_shows_of_it():
+    with opened(text_pdf(["HELLO 12345"], media_box="0 0 400 200] /CropBox [0 100 300 200")) as pages:
+        pixels, _ = pages.pixels(1, dpi=72)
+        page = pages.embedded_text(1, dpi=72, words=False)
+    assert pixels.shape == (100, 300, 3)
+    left, top, right, bottom = (page.lines[0].polygon[i] for i in (0, 1, 4, 5))
+    assert 0.09 < left < 0.11
+    assert 0.25 < top < bottom < 0.6
+    inked = np.argwhere(pixels.min(axis=2) < 128)
+    assert (inked.min(axis=0) >= np.array([top * 100 - 1, left * 300 - 1])).all()
+    assert (inked.max(axis=0) <= np.array([bottom * 100 + 1, right * 300 + 1])).all()
+
+
 def test_a_page_beyond_the_pixel_limit_is_drawn_coarser():
     with opened(text_pdf(["HELLO"], media_box="0 0 7200 3600"), max_page_pixels=20_000_000) as pages:
         pixels, dpi = pages.pixels(1, dpi=300)

@@ -195,7 +195,16 @@ def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], Job
     if kind == "ocr":
         from triptych.workers.kinds import ocr
 
-        return lambda attempt, models: JobResult(ocr=ocr.run(attempt, attempt.spec.ocr, models, limits))
+        return lambda attempt, models: JobResult(
+            ocr=ocr.run(
+                attempt,
+                attempt.spec.ocr,
+                models,
+                limits,
+                layout_model=settings.layout_model,
+                table_model=settings.table_model,
+            )
+        )
     from triptych.workers.kinds import vision
 
     return lambda attempt, models: JobResult(vision=vision.run(attempt, attempt.spec.vision, models, limits))

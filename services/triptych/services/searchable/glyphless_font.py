@@ -7,10 +7,11 @@ that a code may also stand for a letter with its marks.
 from __future__ import annotations
 
 import struct
-import zlib
 from collections.abc import Iterable, Iterator, Mapping
 
-from pikepdf import Array, Dictionary, Name, Object, Pdf, Stream
+from pikepdf import Array, Dictionary, Name, Object, Pdf
+
+from triptych.services.searchable.flate import compressed
 
 NAME = "TriptychGlyphless"
 EM = 1000
@@ -52,7 +53,7 @@ class GlyphlessFont:
             Descent=-1,
             CapHeight=EM,
             StemV=0,
-            FontFile2=_stream(pdf, truetype(), Length1=len(truetype())),
+            FontFile2=compressed(pdf, truetype(), Length1=len(truetype())),
         )
         cid_font = Dictionary(
             Type=Name.Font,
@@ -62,7 +63,7 @@ class GlyphlessFont:
             FontDescriptor=pdf.make_indirect(descriptor),
             DW=WIDTH,
             W=Array([1, Array([BLANK_WIDTH])]),
-            CIDToGIDMap=_stream(pdf, b"\0\1" * count),
+            CIDToGIDMap=compressed(pdf, b"\0\1" * count),
         )
         for key, value in {
             "/Type": Name.Font,
@@ -70,7 +71,7 @@ class GlyphlessFont:
             "/BaseFont": Name(f"/{NAME}"),
             "/Encoding": Name("/Identity-H"),
             "/DescendantFonts": Array([pdf.make_indirect(cid_font)]),
-            "/ToUnicode": _stream(pdf, _to_unicode(self._codes)),
+            "/ToUnicode": compressed(pdf, _to_unicode(self._codes)),
         }.items():
             place[key] = value
 
@@ -78,10 +79,6 @@ class GlyphlessFont:
         if len(self._codes) > MAX_CODES:
             return self._codes.get(cluster, 0)
         return self._codes.setdefault(cluster, len(self._codes))
-
-
-def _stream(pdf: Pdf, data: bytes, **facts: object) -> Stream:
-    return Stream(pdf, zlib.compress(data), Filter=Name.FlateDecode, **facts)
 
 
 def _to_unicode(codes: Mapping[str, int]) -> bytes:

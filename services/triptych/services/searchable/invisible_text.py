@@ -17,6 +17,8 @@ from pikepdf import (
     Stream,
 )
 
+from triptych.services.searchable.flate import compressed
+
 # Forms that are drawn by forms that are drawn by ...
 MAX_DEPTH = 8
 _MODES = {str(mode): mode for mode in range(8)}
@@ -33,7 +35,7 @@ def remove_invisible_text(pdf: Pdf, page: Page) -> None:
         return
     streams = list(contents) if isinstance(contents, pikepdf.Array) else [contents]
     if _mentions_mode(streams) and (stripped := _without(page)) is not None:
-        page.obj[Name.Contents] = pdf.make_stream(stripped)
+        page.obj[Name.Contents] = compressed(pdf, stripped)
     forms = _forms(page.get_resources())
     if forms is not None and (replaced := _stripped_forms(pdf, forms, MAX_DEPTH)):
         resources = copied(page.get_resources())
@@ -57,7 +59,7 @@ def _stripped_forms(pdf: Pdf, forms: Object, depth: int) -> dict[str, Object]:
         stripped = _without(form) if _mentions_mode([form]) else None
         if stripped is None and not within:
             continue
-        new = pdf.make_stream(form.read_bytes() if stripped is None else stripped)
+        new = compressed(pdf, form.read_bytes() if stripped is None else stripped)
         for name, value in form.items():
             if name not in {"/Length", "/Filter", "/DecodeParms"}:
                 new[name] = value

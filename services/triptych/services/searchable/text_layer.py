@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable
 
 from triptych.core.line_words import LineWord, is_right_to_left, words_of
+from triptych.core.page_geometry import Corners
 from triptych.services.searchable.glyphless_font import BLANK, BLANK_WIDTH, EM, WIDTH, GlyphlessFont
 from triptych.services.searchable.page_frame import PageFrame
 from triptych.services.searchable.visual_order import visual
@@ -35,22 +36,44 @@ def text_layer(lines: Iterable[TextLine], frame: PageFrame, font: GlyphlessFont,
 
 
 def _shown(word: LineWord, spaced: bool, frame: PageFrame, font: GlyphlessFont, font_name: str) -> str:
-    """Gives the instructions that stretch a word over its corners, with a blank behind it: words that touch are two."""
+    """Gives the instructions that stretch a word over its place, with a blank behind it: words that touch are two.
+
+    A word stands level, on its side or on its head: of text in between readers (poppler) make single letters. Its
+    middle and its height are true, and along the way it runs it ends where it ends.
+    """
     letters = [letter[:MAX_CLUSTER] for letter in visual(word.text)] or [BLANK]
-    top_left, _, right, left = frame.points(word.corners)
-    along_x, along_y = right[0] - left[0], right[1] - left[1]
-    length = math.hypot(along_x, along_y)
-    cos, sin = (along_x / length, along_y / length) if length > 0 else (1.0, 0.0)
-    # Across the text, from its lower edge up.
-    height = max(MIN_POINTS, abs((top_left[1] - left[1]) * cos - (top_left[0] - left[0]) * sin))
-    letter = max(MIN_POINTS, length) / len(letters)
-    start_x, start_y = left
+    points = frame.points(word.corners)
+    cos, sin = _direction(points)
+    start, end, end_below, start_below = (x * cos + y * sin for x, y in points)
+    length, height = max(MIN_POINTS, (end + end_below - start - start_below) / 2), max(MIN_POINTS, _height(points))
+    middle_x, middle_y = (sum(numbers) / 4 for numbers in zip(*points, strict=True))
+    letter = length / len(letters)
+    before = 0.0
     if spaced and is_right_to_left(word.text):
-        letters = [BLANK, *letters]
-        blank = letter * BLANK_WIDTH / WIDTH
-        start_x, start_y = start_x - blank * cos, start_y - blank * sin
+        letters, before = [BLANK, *letters], letter * BLANK_WIDTH / WIDTH
     elif spaced:
         letters = [*letters, BLANK]
+    back, down = length / 2 + before, height / 2
+    start_x, start_y = middle_x - back * cos + down * sin, middle_y - back * sin - down * cos
     scale = 100 * letter * EM / (WIDTH * height)
-    matrix = f"{cos:.5f} {sin:.5f} {-sin:.5f} {cos:.5f} {start_x:.3f} {start_y:.3f}"
+    matrix = f"{cos} {sin} {-sin} {cos} {start_x:.3f} {start_y:.3f}"
     return f"{font_name} {height:.3f} Tf {scale:.3f} Tz {matrix} Tm <{font.encoded(letters).hex()}> Tj"
+
+
+def _direction(points: Corners) -> tuple[int, int]:
+    """Gives cosine and sine of the quarter turn that is nearest to how text runs."""
+    top_left, top_right, bottom_right, bottom_left = points
+    x = top_right[0] - top_left[0] + bottom_right[0] - bottom_left[0]
+    y = top_right[1] - top_left[1] + bottom_right[1] - bottom_left[1]
+    if abs(x) >= abs(y):
+        return (1 if x >= 0 else -1), 0
+    return 0, (1 if y >= 0 else -1)
+
+
+def _height(points: Corners) -> float:
+    """Gives the height of text across the way it runs, however it is turned."""
+    top_left, _, right, left = points
+    along_x, along_y = right[0] - left[0], right[1] - left[1]
+    length = math.hypot(along_x, along_y)
+    up_x, up_y = top_left[0] - left[0], top_left[1] - left[1]
+    return abs(up_y * along_x - up_x * along_y) / length if length > 0 else math.hypot(up_x, up_y)

@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from typing import Any, BinaryIO, cast
 
 import pikepdf
 from pikepdf import Dictionary, Name, Object, Page, Pdf
 
 from triptych.core.errors import FieldInvalid, MediaCorrupt, MediaEncrypted
 from triptych.core.media import HEAD_BYTES, PDF_TYPE, sniff
-from triptych.core.pages_files import read_pages
+from triptych.core.pages_files import WHAT, read_pages
+from triptych.core.room import disk_room
+from triptych.services.searchable.flate import compressed
 from triptych.services.searchable.glyphless_font import GlyphlessFont
 from triptych.services.searchable.invisible_text import copied, remove_invisible_text
 from triptych.services.searchable.page_frame import PageFrame
@@ -40,6 +44,7 @@ def write(document: str, result: str, output: str, *, password: str, max_page_pi
         FieldInvalid: The result lacks something, or has a page that the document does not have.
         MediaEncrypted: The password is missing or wrong.
         MediaCorrupt, InputTooLarge: The document.
+        HostExhausted: The disk is full.
     """
     read = read_pages(result)
     path = Path(document)
@@ -51,7 +56,8 @@ def write(document: str, result: str, output: str, *, password: str, max_page_pi
         )  # fmt: skip
         with pdf:
             _add_text(pdf, read)
-            _save(pdf, output)
+            with disk_room(Path(output).parent, WHAT, path.stat().st_size):
+                _save(pdf, output)
     except (pikepdf.PdfError, ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError) as error:
         # An object of another type than it should have: pikepdf lets Python say so.
         raise MediaCorrupt(f"the PDF cannot be read: {error}") from error
@@ -81,7 +87,8 @@ def _add_layer(pdf: Pdf, page: Page, read: OcrPage, font: GlyphlessFont, place: 
     remove_invisible_text(pdf, page)
     name = _add_font(page, place)
     # In front of all: there the graphics state is the initial one, whatever the page does to it.
-    page.contents_add(pdf.make_stream(text_layer(read.lines, PageFrame.of(page), font, name)), prepend=True)
+    layer = compressed(pdf, text_layer(read.lines, PageFrame.of(page), font, name))
+    page.contents_add(layer, prepend=True)
 
 
 def _add_font(page: Page, font: Object) -> str:
@@ -100,12 +107,37 @@ def _add_font(page: Page, font: Object) -> str:
 def _save(pdf: Pdf, output: str) -> None:
     """Saves without touching the streams that were there: none is decoded or compressed anew."""
     encrypted = pdf.is_encrypted
-    pdf.save(
-        output,
-        # Without compression streams are not decoded either: qpdf's own default.
-        compress_streams=False,
-        fix_metadata_version=False,
-        # What was protected stays so; such a file has another salt each time, and cannot be the same twice.
-        encryption=encrypted,
-        deterministic_id=not encrypted,
-    )
+    with Path(output).open("wb") as file:
+        target = _Target(file)
+        pdf.save(
+            cast(BinaryIO, target),
+            # Without compression streams are not decoded either: qpdf's own default.
+            compress_streams=False,
+            fix_metadata_version=False,
+            # What was protected stays so; such a file has another salt each time, and cannot be the same twice.
+            encryption=encrypted,
+            deterministic_id=not encrypted,
+        )
+        if target.failure is not None:
+            raise target.failure
+
+
+class _Target(io.RawIOBase):
+    """A file that C++ writes: no exception may cross it, as qpdf aborts where it cleans up."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.failure: OSError | None = None
+        self._file = file
+
+    def writable(self) -> bool:
+        """Always."""
+        return True
+
+    def write(self, data: Any, /) -> int:
+        """Takes bytes, whether they can be written or not."""
+        if self.failure is None:
+            try:
+                self._file.write(data)
+            except OSError as error:
+                self.failure = error
+        return len(data)

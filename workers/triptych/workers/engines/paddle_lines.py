@@ -31,7 +31,7 @@ class FoundLine:
 
     crop: LineCrop
     text: str
-    columns: list[float]
+    columns: Sequence[float]
     confidence: float
 
     def words(self) -> list[Word]:

@@ -6,13 +6,15 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from triptych.workers.engines.network import Array
+from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import LineCrop
 from triptych.workers.engines.paddle_lines import FoundLine
+from triptych.workers.engines.paddle_model import PaddleModel
 from triptych.workers.engines.paddle_words import is_without_blanks
 from triptych.workers.media.straightening import direction
 
@@ -21,8 +23,9 @@ Pixels = npt.NDArray[np.uint8]
 # Of 39 public pages, each turned four ways, PP-LCNet was wrong about one, at 0.50; where it was right it had 0.52 up,
 # 0.92 nearly always (it was trained with smoothed labels).
 MIN_PAGE_PROBABILITY = 0.6
-# The classifier looks at 224 px amid a shorter side of 256 px; it scales without smoothing, so that is done before.
-SHORT_SIDE_PX = 256
+# The classifier looks at the middle of a page that is scaled to a shorter side of 256 px. PaddleX scales without
+# smoothing, of which large pages are hardly legible.
+SHORT_SIDE_PX, CROP_PX = 256, 224
 # A line that stands on its head is read with a confidence of 0.55 to 0.8, an upright one rarely below 0.85.
 DOUBTFUL_CONFIDENCE = 0.85
 MIN_GAIN = 0.1
@@ -31,30 +34,37 @@ MAJORITY = 2
 
 
 class PageOrientation:
-    """PP-LCNet, as PaddleX runs it: tells which way up a page is.
+    """PP-LCNet: tells which way up a page is.
 
     Args:
-        folder: Has `inference.onnx` and `inference.yml`.
-        model_name: By which PaddleX knows the model.
-        options: Runtime, device and threads, for PaddleX.
+        folder: Has the network and `inference.yml`.
+        runtime: Runs it.
     """
 
-    def __init__(self, folder: Path, model_name: str, options: dict[str, Any]) -> None:
-        from paddleocr import DocImgOrientationClassification
-
-        self._model = DocImgOrientationClassification(model_name=model_name, model_dir=str(folder), topk=1, **options)
+    def __init__(self, folder: Path, runtime: OcrRuntime) -> None:
+        self._normalization = PaddleModel.read(folder).normalization
+        self._network = runtime.load(folder)
 
     def turn(self, image: Pixels) -> int | None:
         """Gives the degrees by which a page, shape (height, width, 3), BGR, stands turned clockwise; None if unsure."""
+        [(_, probabilities)] = self._network.run(
+            [image], values=self._input, result=lambda output: output[0], unwanted=lambda _: False
+        )
+        best = int(probabilities.argmax())
+        return best * 90 if probabilities[best] >= MIN_PAGE_PROBABILITY else None
+
+    def _input(self, image: Pixels) -> Array:
         import cv2
 
         height, width, _ = image.shape
         scale = SHORT_SIDE_PX / min(height, width)
-        if scale < 1:
-            size = max(SHORT_SIDE_PX, round(width * scale)), max(SHORT_SIDE_PX, round(height * scale))
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        [result] = self._model.predict([image], batch_size=1)
-        return int(result["label_names"][0]) if result["scores"][0] >= MIN_PAGE_PROBABILITY else None
+        size = max(SHORT_SIDE_PX, round(width * scale)), max(SHORT_SIDE_PX, round(height * scale))
+        how = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        scaled = np.asarray(cv2.resize(image, size, interpolation=how), np.uint8)
+        top, left = (scaled.shape[0] - CROP_PX) // 2, (scaled.shape[1] - CROP_PX) // 2
+        crop = scaled[top : top + CROP_PX, left : left + CROP_PX]
+        # This network was trained with red first.
+        return np.stack([[table[crop[..., 2 - channel]] for channel, table in enumerate(self._normalization)]])
 
 
 def turned_over(lines: Iterable[FoundLine]) -> list[LineCrop]:

@@ -45,7 +45,7 @@ class Word:
     end: float
 
 
-def words(text: str, columns: list[float], crop: Pixels) -> list[Word]:
+def words(text: str, columns: Sequence[float], crop: Pixels) -> list[Word]:
     """Gives the words of a line from left to right.
 
     The model says about where the middle of a character is. Between two words, the widest gap without ink between the

@@ -83,10 +83,31 @@ def _campplus(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEng
 
 
 def _paddle_ocr(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    from triptych.workers.engines.ocr_runtime import OcrRuntime
     from triptych.workers.engines.paddle_ocr import PaddleOcrEngine
 
-    ref = catalog.ref(entry.name, f"paddleocr/{importlib.metadata.version('paddleocr')}")
-    return PaddleOcrEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
+    runtime = OcrRuntime.chosen(
+        settings.ocr_runtime,
+        device=settings.device,
+        threads=threads(settings),
+        compute_type=settings.ocr_compute_type,
+    )
+    folder = catalog.folder(entry.name)
+    return PaddleOcrEngine(folder, catalog.ref(entry.name, runtime.version), runtime)
+
+
+def _picodet(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    from triptych.workers.engines.picodet import PicoDetEngine
+
+    ref = catalog.ref(entry.name, f"onnxruntime/{importlib.metadata.version('onnxruntime')}")
+    return PicoDetEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
+
+
+def _slanet(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    from triptych.workers.engines.slanet import SlanetEngine
+
+    ref = catalog.ref(entry.name, f"onnxruntime/{importlib.metadata.version('onnxruntime')}")
+    return SlanetEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
 
 
 def _transformers(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
@@ -106,12 +127,13 @@ def _text(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
 def _reader(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
     from triptych.workers.engines.reader import ReaderEngine
 
-    engines = "+".join(f"{name}/{importlib.metadata.version(name)}" for name in ("paddleocr", "transformers"))
     ocr_name, language_model = entry.uses
+    ocr = build(ocr_name, catalog, settings)
+    engines = f"{ocr.model.engine}+transformers/{importlib.metadata.version('transformers')}"
     return ReaderEngine(
         catalog.folder(language_model),
         catalog.ref(entry.name, f"reader({engines})"),
-        build(ocr_name, catalog, settings),
+        ocr,
         device=settings.device,
         threads=threads(settings),
     )
@@ -122,6 +144,8 @@ _BUILDERS: dict[str, Callable[[ModelEntry, Catalog, Settings], AnyEngine]] = {
     "campplus": _campplus,
     "transformers_speech": _transformers_speech,
     "paddle_ocr": _paddle_ocr,
+    "picodet": _picodet,
+    "slanet": _slanet,
     "transformers": _transformers,
     "text": _text,
     "reader": _reader,
@@ -149,6 +173,8 @@ def policy(name: str, catalog: Catalog, settings: Settings) -> BatchPolicy:
         "transformers_speech": audio_s,
         "campplus": audio_s,
         "paddle_ocr": settings.max_batch_pixels,
+        "picodet": settings.max_batch_pixels,
+        "slanet": settings.max_batch_pixels,
     }
     return BatchPolicy(
         max_cost=max_cost.get(catalog.get(name).engine, settings.max_batch_tokens),

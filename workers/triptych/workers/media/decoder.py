@@ -90,12 +90,11 @@ class Decoder:
                     raise EOFError
             room = room[count:]
 
-    def end(self) -> int:
-        """Ends it, whatever it does; gives its exit code, or minus the signal that had ended it before."""
-        if not self.alive:
-            return 0
-        self.alive = False
-        return self._nursery.end(self._child)
+    def end(self) -> None:
+        """Ends it, whatever it does."""
+        if self.alive:
+            self.alive = False
+            self._nursery.end(self._child)
 
     def _send(self, question: dict[str, Any] | int, what: str) -> None:
         with self._mourned(what):
@@ -137,19 +136,26 @@ class Decoder:
         # Nobody knows in what state the libraries are now.
         self.end()
         if kind == decoding.NO_MEMORY:
-            most = self._limits.max_bytes
-            raise InputTooLarge(f"{what} takes more than {most >> 20} MiB to decode", limit=most, value=most)
+            raise self._too_large(what)
         log.error("a bug in the decoder: %s", value.decode())
         raise InternalError("internal error; the worker's log has the details")
 
     def _died(self, what: str) -> TriptychError:
         """Clears up after it ended by itself; gives what its page ends with."""
-        code = self.end()
-        if code == -signal.SIGXCPU:
+        self.alive = False
+        end = self._nursery.end(self._child)
+        how = signal.Signals(-end.code).name if end.code < 0 else f"exit code {end.code}"
+        log.warning("a decoder ended by itself", extra={"how": how, "what": what, "held_bytes": end.held_bytes})
+        if end.code == -signal.SIGXCPU:
             return self._too_slow(what)
-        how = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        log.warning("a decoder ended by itself", extra={"how": how, "what": what})
+        # Many libraries crash, or give up, where they get no more memory.
+        if end.held_bytes > self._limits.max_bytes / 2:
+            return self._too_large(what)
         return MediaCorrupt(f"{what} cannot be decoded: its decoder ended by {how}")
+
+    def _too_large(self, what: str) -> InputTooLarge:
+        most = self._limits.max_bytes
+        return InputTooLarge(f"{what} takes more than {most >> 20} MiB to decode", limit=most, value=most)
 
     def _too_slow(self, what: str) -> InputTooLarge:
         most = self._limits.max_page_cpu_s

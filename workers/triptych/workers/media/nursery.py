@@ -9,13 +9,13 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import send_handle
-from typing import Any
 
 PROGRAM = "triptych.workers.media.nursery_process"
 # Threads do not survive a fork. And a new process fetches its memory page by page: with the large ones, where glibc and
@@ -37,6 +37,19 @@ class Child:
     pid: int
     pipe: Connection
     generation: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    """How a decoder ended.
+
+    Attributes:
+        code: Its exit code; or minus the signal that ended it, before it was ended here.
+        held_bytes: The most memory that it held.
+    """
+
+    code: int
+    held_bytes: int
 
 
 class Nursery:
@@ -68,41 +81,41 @@ class Nursery:
         try:
             with theirs, self._lock:
                 try:
-                    pid = self._ask("fork", theirs)
+                    (pid,) = self._ask("fork", theirs)
                 except (OSError, EOFError):
                     # It was killed, perhaps for memory: decoders need not wait for the next worker.
                     self._stop()
-                    pid = self._ask("fork", theirs)
+                    (pid,) = self._ask("fork", theirs)
                 return Child(pid=pid, pipe=ours, generation=self._generation)
         except BaseException:
             ours.close()
             raise
 
-    def end(self, child: Child) -> int:
-        """Ends a decoder, whatever it does; gives its exit code, or minus the signal that had ended it before."""
+    def end(self, child: Child) -> End:
+        """Ends a decoder, whatever it does; says how it ended."""
         child.pipe.close()
         with self._lock:
-            if child.generation != self._generation:
-                return 0  # it ended with the process that had forked it
-            try:
-                return int(self._ask(child.pid))
-            except (OSError, EOFError):
-                self._stop()
-                return 0
+            if child.generation == self._generation:
+                try:
+                    code, held_bytes = self._ask(child.pid)
+                    return End(code=code, held_bytes=held_bytes)
+                except (OSError, EOFError):
+                    self._stop()
+        # It ended with the process that had forked it.
+        return End(code=-signal.SIGKILL, held_bytes=0)
 
     def stop(self) -> None:
         """Ends the process and all its decoders."""
         with self._lock:
             self._stop()
 
-    def _ask(self, what: str | int, descriptor: Connection | None = None) -> int:
+    def _ask(self, what: str | int, descriptor: Connection | None = None) -> list[int]:
         control = self._started()
         control.send_bytes(json.dumps(what).encode())
         if descriptor is not None:
             assert self._process is not None
             send_handle(control, descriptor.fileno(), self._process.pid)
-        answer: Any = json.loads(control.recv_bytes())
-        return int(answer)
+        return [int(value) for value in json.loads(control.recv_bytes())]
 
     def _started(self) -> Connection:
         if self._control is None:

@@ -1,7 +1,8 @@
 """The process that forks decoders: everything that they need is imported once, and it has one thread.
 
-Its parent, see `nursery`, asks by JSON: "fork" (then the descriptor of the decoder's pipe comes) for a process id, or
-the id of a decoder that has to end, for how it ended. Until then an id stays that decoder's, even if it is dead.
+Its parent, see `nursery`, asks by JSON: "fork" (then the descriptor of the decoder's pipe comes) for a process id; or
+the id of a decoder that has to end, for its exit code and the most memory that it held. Until then an id stays that
+decoder's, even if it is dead.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ def main(control_descriptor: int) -> None:
             asked = json.loads(control.recv_bytes())
             if asked == "fork":
                 decoders.add(pid := _fork(control))
-                _tell(control, pid)
+                _tell(control, [pid])
             else:
                 decoders.remove(asked)
                 _tell(control, _end(asked))
@@ -61,14 +62,15 @@ def _fork(control: Connection) -> int:
         os._exit(1)
 
 
-def _end(pid: int) -> int:
+def _end(pid: int) -> list[int]:
     os.kill(pid, signal.SIGKILL)
-    _, status = os.waitpid(pid, 0)
-    return os.waitstatus_to_exitcode(status)
+    _, status, usage = os.wait4(pid, 0)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return [os.waitstatus_to_exitcode(status), usage.ru_maxrss * unit]
 
 
-def _tell(control: Connection, value: int) -> None:
-    control.send_bytes(json.dumps(value).encode())
+def _tell(control: Connection, values: list[int]) -> None:
+    control.send_bytes(json.dumps(values).encode())
 
 
 if __name__ == "__main__":

@@ -22,6 +22,9 @@ from triptych.workers.media.page_limits import PageLimits
 
 Pixels = npt.NDArray[np.uint8]
 
+# PDFium keeps something of every page, a quarter of a megabyte of a scan: after so many the document is opened anew.
+MAX_PAGES_A_DECODER = 100
+
 
 class Pages(Protocol):
     """The pages of a document, numbered from 1, of which one at a time is in memory. A context manager.
@@ -100,6 +103,7 @@ class _DecodedPages:
         self._start = start
         self._limits = limits
         self._decoder = start()
+        self._drawn_count = 0
         self.page_count = self._open(check)
 
     def __enter__(self) -> Self:
@@ -114,7 +118,10 @@ class _DecodedPages:
     def draw(self, page_number: int, *, dpi: int, check: Callable[[], None]) -> tuple[Pixels, int]:
         """See `Pages.draw`."""
         question = {"what": "draw", "page_number": page_number, "dpi": dpi}
+        if self._drawn_count >= MAX_PAGES_A_DECODER:
+            self._decoder.end()
         decoder, what = self._ready(check), f"page {page_number}"
+        self._drawn_count += 1
         drawn = decoder.ask(question, what, check)
         height, width = int(drawn["height"]), int(drawn["width"])
         if not 0 < height * width <= self._limits.max_page_pixels:
@@ -134,7 +141,7 @@ class _DecodedPages:
 
     def _ready(self, check: Callable[[], None]) -> Decoder:
         if not self._decoder.alive:
-            self._decoder = self._start()
+            self._decoder, self._drawn_count = self._start(), 0
             self._open(check)
         return self._decoder
 
