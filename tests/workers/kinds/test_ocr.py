@@ -21,6 +21,9 @@ from triptych.core.errors import (
 from triptych.v1.common_pb2 import PageRange
 from triptych.v1.ocr_pb2 import (
     EMBEDDED_TEXT_POLICY_IGNORE,
+    ORIENTATION_MODE_DETECT,
+    ORIENTATION_MODE_OFF,
+    ORIENTATION_MODE_UNSPECIFIED,
     TEXT_ORIGIN_EMBEDDED,
     TEXT_ORIGIN_RECOGNIZED,
     OcrConfig,
@@ -197,6 +200,21 @@ def test_a_password_opens_a_document_and_is_no_part_of_what_is_shared(stations, 
         assert result.pages[0].text == "HELLO 12345"
         keys.add(works.reading(spec, result.model, dpi=200, max_page_pixels=1).key)
     assert len(keys) == 1
+
+
+def test_a_page_on_its_head_is_read_upright_unless_it_is_to_be_read_as_shown(stations):
+    keys = set()
+    for mode, text, turn in (
+        (ORIENTATION_MODE_UNSPECIFIED, "FIRST LINE\nSECOND LINE", 180),
+        (ORIENTATION_MODE_DETECT, "FIRST LINE\nSECOND LINE", 180),
+        (ORIENTATION_MODE_OFF, "SECOND LINE\nFIRST LINE", 0),
+    ):
+        data = encoded(picture("FIRST LINE", "SECOND LINE").rotate(180))
+        attempt, spec, _ = ocr_attempt(data, config=OcrConfig(orientation_mode=mode))
+        result = ocr.run(attempt, spec, stations)
+        assert (result.pages[0].text, result.pages[0].applied_rotation_degrees) == (text, turn)
+        keys.add(works.reading(spec, result.model, dpi=200, max_page_pixels=1).key)
+    assert len(keys) == 2
 
 
 def test_a_page_is_told_while_a_later_one_is_still_being_drawn(stations, monkeypatch):
