@@ -50,7 +50,16 @@ def test_the_embedded_models_are_complete(tmp_path):
 
 def test_models_are_found_by_kind(tmp_path):
     found = load(tmp_path).for_kind(JobKind.JOB_KIND_OCR)
-    assert [model.name for model in found] == ["picodet-cdla", "pp-ocrv6-small", "slanet-plus"]
+    assert [model.name for model in found] == ["picodet-cdla", "pp-ocrv5-mobile", "pp-ocrv6-small", "slanet-plus"]
+
+
+def test_models_are_found_by_the_languages_that_they_say_they_know(tmp_path):
+    catalog = load(tmp_path, GOOD.replace('licence = "MIT"', 'licence = "MIT"\nlanguages = ["ru", "en"]'))
+    assert catalog.get("mine").unknown(["ru-RU", "EN", "de", "zh-Hant"]) == ["de", "zh-Hant"]
+    assert catalog.get("whisper-base").unknown(["tlh"]) == []
+    assert catalog.knowing(JobKind.JOB_KIND_OCR, ["ru"]) == ("mine",)
+    assert catalog.knowing(JobKind.JOB_KIND_OCR, ["en"]) == ("mine", "pp-ocrv5-mobile", "pp-ocrv6-small")
+    assert catalog.knowing(JobKind.JOB_KIND_OCR, ["ru", "zh"]) == ()
 
 
 def test_a_reader_brings_its_parts_and_its_revision_is_theirs(tmp_path):
@@ -70,7 +79,7 @@ def test_a_reader_with_a_part_that_is_unpinned_is_unpinned_too(tmp_path):
 def test_an_unknown_name_gets_the_nearest_ones(tmp_path):
     with pytest.raises(ModelNotFound, match=r"'wisper-bas'; did you mean whisper-base\?"):
         load(tmp_path).get("wisper-bas")
-    with pytest.raises(ModelNotFound, match=r"known are campplus-zh-en, picodet-cdla, pp-ocrv6-small, "):
+    with pytest.raises(ModelNotFound, match=r"known are campplus-zh-en, picodet-cdla, pp-ocrv5-mobile, "):
         load(tmp_path).get("zzz")
 
 

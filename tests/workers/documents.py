@@ -114,7 +114,7 @@ class OneStation:
             engine, BatchPolicy(**{"max_cost": 40e6, **policy}), lambda report: self.batch_sizes.append(report.size)
         )
 
-    def get(self, name="", /):
+    def get(self, name="", /, *, languages=()):
         return self.station
 
     def __enter__(self):

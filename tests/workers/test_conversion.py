@@ -11,6 +11,7 @@ import transformers
 from triptych.core.errors import FeatureDisabled, InternalError
 from triptych.workers import conversion
 from triptych.workers.conversion import Recipe
+from triptych.workers.engines.paddle_model import PaddleModel
 
 Q8 = gguf.GGMLQuantizationType.Q8_0
 VOCABULARY = [chr(code) for code in range(33, 127)] + ["<|im_end|>", "ab"]
@@ -102,6 +103,30 @@ def test_onnx_files_become_folders_that_paddle_reads(models_dir, tmp_path):
         assert text == (embedded / role / "inference.yml").read_text("utf-8")
         assert f"model_name: {name}\n" in text
         assert (made / role / "inference.onnx").read_bytes() == (source / f"{name}.onnx").read_bytes()
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("style", ["as they are", "with blank and space"])
+def test_characters_that_the_metadata_lacks_come_from_a_list(models_dir, tmp_path, style):
+    embedded, source, made = models_dir / "pp-ocrv6-small", tmp_path / "source", tmp_path / "made"
+    source.mkdir()
+    shutil.copyfile(embedded / "det" / "inference.onnx", source / "PP-OCRv6_small_det.onnx")
+    key, length = b"character", len("character")
+    model = (embedded / "rec" / "inference.onnx").read_bytes()
+    assert model.count(bytes([10, length]) + key) == 1
+    renamed = model.replace(bytes([10, length]) + key, bytes([10, length]) + b"something")
+    (source / "PP-OCRv6_small_rec.onnx").write_bytes(renamed)
+    characters = list(PaddleModel.read(embedded / "rec").characters[1:-1])
+    if style != "as they are":
+        characters = ["blank", *characters, " "]
+    (source / "keys.txt").write_text("\n".join(characters) + "\n", encoding="utf-8")
+    conversion.convert("paddle-onnx", source, made)
+    assert (made / "rec" / "inference.yml").read_text("utf-8") == (embedded / "rec" / "inference.yml").read_text(
+        "utf-8"
+    )
+    (source / "keys.txt").write_text("a\nb\n")
+    with pytest.raises(InternalError, match="knows 18708 characters, of which 2 are named"):
+        conversion.convert("paddle-onnx", source, tmp_path / "again")
 
 
 def test_a_file_that_is_no_gguf_fails_with_a_reason(tmp_path):

@@ -15,12 +15,14 @@ kind = "vision"
 engine = "transformers"
 licence = "LicenseRef-ours"
 source = "dir:{folder}"
+languages = ["en", "fr"]
 
 [models.words]
 kind = "vision"
 engine = "text"
 licence = "LicenseRef-ours"
 source = "dir:{words}"
+languages = ["de", "fr"]
 
 [models.odd]
 kind = "vision"
@@ -74,6 +76,13 @@ def test_a_second_model_is_loaded_when_it_is_wanted(loan):
     prompt = Prompt(turns=(("user", ("hello",)),), max_output_tokens=2)
     result = loan.get("words").submit(prompt, lane=1, deadline=None).result(60).value
     assert result.model.model == "words"
+
+
+def test_languages_that_the_default_does_not_know_bring_a_model_that_does(stations, loan):
+    assert [stations.default_for(tags) for tags in ([], ["fr"], ["en-GB"])] == ["ours"] * 3
+    # "odd" does not say what it knows, and "words" was made for this.
+    assert loan.get(languages=["de-AT", "fr"]) is loan.get("words")
+    assert loan.get("ours", languages=["de"]) is loan.get("ours")
 
 
 def test_every_loaded_engine_forgets(stations, loan, monkeypatch):

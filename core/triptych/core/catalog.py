@@ -77,6 +77,11 @@ class Catalog:
         """Gives the models that serve a kind of job, by name."""
         return tuple(entry for entry in self.entries if entry.kind == kind)
 
+    def knowing(self, kind: JobKind.ValueType, languages: Iterable[str]) -> tuple[str, ...]:
+        """Gives the names of the models of a kind that say that they know all these languages (BCP-47 tags)."""
+        tags = list(languages)
+        return tuple(entry.name for entry in self.for_kind(kind) if entry.languages and not entry.unknown(tags))
+
     def with_parts(self, name: str) -> tuple[ModelEntry, ...]:
         """Gives the models whose weights this one needs: those it uses, then itself."""
         entry = self.get(name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
@@ -95,7 +95,7 @@ class ModelEntry:
     licence: Annotated[str, Field(min_length=1)]
     """SPDX name."""
     languages: tuple[Annotated[str, Field(pattern=r"^[a-z]{2,3}$")], ...] = ()
-    """Languages that it knows, for models that cannot tell (BCP-47, without region); empty: not said."""
+    """Languages that it knows (BCP-47, without region), where the weights do not tell; empty: not said."""
     about: str = ""
     """One line for people."""
     confirmed: str = ""
@@ -111,6 +111,11 @@ class ModelEntry:
     def size_bytes(self) -> int:
         """Bytes of the download, unpacked, as far as they are known; without those of `uses`."""
         return sum(file.size_bytes or 0 for file in self.files)
+
+    def unknown(self, languages: Iterable[str]) -> list[str]:
+        """Gives those of the languages (BCP-47 tags) that it does not know; none where it is not said what it knows."""
+        known = set(self.languages)
+        return [tag for tag in languages if known and tag.partition("-")[0].lower() not in known]
 
     @property
     def kind_name(self) -> str:

@@ -200,10 +200,11 @@ class Settings(BaseSettings):
     """Model that tells speakers apart, where a transcription asks for that; its weights are pulled by name. Empty: such
     transcriptions are refused."""
     ocr_runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
-    """What runs OCR models: ONNX Runtime on a CPU or a GPU, or OpenVINO (extra `openvino`) on a CPU. `auto`: what the
-    number format asks for, ONNX Runtime for float32."""
+    """What runs OCR models: ONNX Runtime, or OpenVINO (extra `openvino`), which takes two thirds of the time on CPUs
+    that compute in bfloat16. `auto`: ONNX Runtime."""
     ocr_compute_type: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of OCR models; `auto`: float32. bfloat16 needs OpenVINO and pays on CPUs that compute in it."""
+    """Number format of OCR models. `auto`: float32, but bfloat16 with OpenVINO on a CPU that computes in it, which
+    changes a letter here and there. With ONNX Runtime float32 only."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
     layout_model: str = "picodet-cdla"

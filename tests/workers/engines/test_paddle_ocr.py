@@ -6,9 +6,11 @@ import numpy as np
 import pytest
 from workers.documents import OneStation, ocr_engine, picture
 
-from triptych.core.errors import JobCancelled
+from triptych.core.catalog import Catalog
+from triptych.core.errors import JobCancelled, LanguageUnsupported
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_RECOGNIZED
+from triptych.workers.engines import registry
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import (
     MAX_PADDING,
@@ -156,6 +158,9 @@ class Endless:
         self.runs.append(EndlessRun())
         return self.runs[-1]
 
+    def release(self):
+        pass
+
 
 class EndlessRun:
     def __init__(self):
@@ -216,6 +221,20 @@ def test_a_page_costs_the_pixels_that_are_looked_at(models_dir):
     assert [engine.cost(PageImage(pixels=page)) for page in pages] == [18_432, 2_621_440, 2_621_440]
     square = engine.cost(PageImage(pixels=np.zeros((9_000, 9_000, 3), np.uint8)))
     assert 0.95 * MAX_PIXELS < square < 1.02 * MAX_PIXELS
+
+
+@pytest.mark.weights
+def test_a_page_in_a_language_that_the_model_does_not_know_is_refused_and_its_neighbour_is_read(settings, models_dir):
+    settings = settings.model_copy(update={"models_dir": models_dir, "device": "cpu"})
+    engine = registry.build("pp-ocrv6-small", Catalog.load(settings), settings)
+    engine.load()
+    refused, read, japanese = engine.run_batch(
+        [drawn("HELLO", languages=("en", "ru-RU")), drawn("HELLO", languages=("en-GB",)), drawn("", languages=("ja",))]
+    )
+    assert isinstance(refused, LanguageUnsupported)
+    assert str(refused) == "pp-ocrv6-small does not know ru-RU; no model of the catalogue does"
+    assert refused.metadata["languages"] == "ru-RU"
+    assert (read.text, japanese.text) == ("HELLO", "")
 
 
 @pytest.mark.weights

@@ -1,5 +1,6 @@
 """PP-OCR read by us and by PaddleX's own pipeline: the same boxes and the same texts."""
 
+import math
 import os
 
 import cv2
@@ -8,7 +9,7 @@ import pytest
 from workers.documents import ocr_engine, picture
 
 from triptych.workers.engines.ocr_runtime import OcrRuntime
-from triptych.workers.engines.paddle_crops import MIN_WIDTH_PX, cut_out, line_crop
+from triptych.workers.engines.paddle_crops import HEIGHT_PX, MIN_WIDTH_PX, cut_out
 from triptych.workers.engines.paddle_detection import detection_input, text_boxes
 from triptych.workers.engines.paddle_model import PaddleModel
 from triptych.workers.engines.paddle_recognition import decoded, likeliest, recognition_input
@@ -85,6 +86,18 @@ def test_boxes_are_those_of_paddlex(paddlex, networks, models_dir, data_dir):
     assert min(counts[:5]) >= 3
 
 
+def as_paddlex_scales(crop):
+    """Gives a line at the height of the network, and how much of its width is text.
+
+    The engine differs: it rounds the width of long lines up, and pads them to one of a few widths, to run together.
+    """
+    width = HEIGHT_PX * (crop.shape[1] / crop.shape[0])
+    text_width = min(math.ceil(width), max(MIN_WIDTH_PX, int(width)))
+    pixels = np.zeros((HEIGHT_PX, max(MIN_WIDTH_PX, text_width), 3), np.uint8)
+    pixels[:, :text_width] = cv2.resize(crop, (text_width, HEIGHT_PX))
+    return pixels, text_width
+
+
 @pytest.mark.weights
 def test_crops_are_those_of_paddlex_and_so_are_their_texts(paddlex, networks, models_dir, data_dir):
     detector, crop_by_polygons, recognizer = paddlex
@@ -94,10 +107,8 @@ def test_crops_are_those_of_paddlex_and_so_are_their_texts(paddlex, networks, mo
         polygons = detector.predict([page], batch_size=1, max_side_limit=2560)[0]["dt_polys"]
         for polygon, theirs in zip(polygons, crop_by_polygons(page, polygons), strict=True):
             assert np.array_equal(cut_out(page, polygon), theirs)
-            crop = line_crop(0, np.zeros((4, 2)), theirs)
-            # PaddleX pads a crop that is alone to the least width; the engine pads longer ones, too, to run together.
-            width = max(MIN_WIDTH_PX, crop.text_width_px)
-            classes = likeliest(networks[1](recognition_input([crop.pixels[:, :width]], [crop.text_width_px])))
+            pixels, text_width = as_paddlex_scales(theirs)
+            classes = likeliest(networks[1](recognition_input([pixels], [text_width])))
             [(text, columns, confidence)] = decoded(classes, characters)
             read = recognizer.predict([theirs], batch_size=1, return_word_box=True)[0]
             assert text == read["rec_text"][0]

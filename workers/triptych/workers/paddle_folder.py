@@ -101,7 +101,14 @@ def _characters(model: Path) -> list[str]:
 
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     known = session.get_modelmeta().custom_metadata_map.get("character")
-    return (known or _only(model.parent, "*.txt").read_text("utf-8").removesuffix("\n")).split("\n")
+    characters = (known or _only(model.parent, "*.txt").read_text("utf-8").removesuffix("\n")).split("\n")
+    # Some lists name the blank and the space as well, which PaddleX adds itself.
+    if characters[0] == "blank":
+        characters = characters[1 : -1 if characters[-1] == " " else None]
+    classes = session.get_outputs()[0].shape[-1]
+    if isinstance(classes, int) and classes != len(characters) + 2:
+        raise ModelNotFound(f"{model.name} knows {classes - 2} characters, of which {len(characters)} are named")
+    return characters
 
 
 def _only(folder: Path, pattern: str) -> Path:

@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,14 +39,15 @@ class Loan:
         self.check = check
         self.waits = False
 
-    def get(self, name: str = "") -> Station[Any, Any]:
+    def get(self, name: str = "", *, languages: Sequence[str] = ()) -> Station[Any, Any]:
         """Gives the station of a model, loading it first if need be.
 
         With a memory budget, idle models are freed for it, the longest unused first; those that other jobs use are
         waited for.
 
         Args:
-            name: Of the model; empty: the default one.
+            name: Of the model; empty: the default one, or another one that is here if that does not know the languages.
+            languages: BCP-47 tags that the default has to know.
 
         Raises:
             ModelNotFound: No such model, or its weights are not on this machine.
@@ -54,7 +55,7 @@ class Loan:
             AcceleratorMemoryExhausted: It does not fit the budget, whatever is freed.
             TriptychError: What stopped the job meanwhile.
         """
-        return self._stations.lend(name, self)
+        return self._stations.lend(name or self._stations.default_for(languages), self)
 
 
 class Stations:
@@ -81,6 +82,14 @@ class Stations:
         """Gives the models that this worker can serve: those of its kind whose weights are here."""
         return [entry.name for entry in self._catalog.for_kind(KINDS[self._kind]) if self._catalog.ready(entry.name)]
 
+    def default_for(self, languages: Sequence[str]) -> str:
+        """Gives the default model; if that does not know the languages, one whose weights are here and that does."""
+        if not self._catalog.get(self.default).unknown(languages):
+            return self.default
+        found = [name for name in self._catalog.knowing(KINDS[self._kind], languages) if self._catalog.ready(name)]
+        # Of several, that which knows the fewest others: it was made for these.
+        return min(found, key=lambda name: len(self._catalog.get(name).languages), default=self.default)
+
     @contextmanager
     def lent(self, check: Callable[[], object] = lambda: None) -> Iterator[Loan]:
         """Lends models to one job until the block ends.
@@ -98,7 +107,6 @@ class Stations:
 
     def lend(self, name: str, loan: Loan) -> Station[Any, Any]:
         """See `Loan.get`."""
-        name = name or self.default
         if station := self._taken(name, loan):
             return station
         entry = self._catalog.get(name)

@@ -10,7 +10,7 @@ from pathlib import Path
 from triptych.core.errors import FeatureDisabled, ModelNotFound
 from triptych.workers.engines.network import Lanes
 from triptych.workers.engines.onnx_network import OnnxNetwork, has_gpu
-from triptych.workers.engines.openvino_network import OpenVinoNetwork
+from triptych.workers.engines.openvino_network import OpenVinoNetwork, computes_in_bfloat16
 from triptych.workers.engines.paddle_network import PaddleNetwork
 
 
@@ -44,18 +44,19 @@ class OcrRuntime:
             FeatureDisabled: It is not installed, or cannot run so.
         """
         if name == "auto":
-            name = "openvino" if compute_type == "bfloat16" and device != "cuda" else "onnxruntime"
-        if compute_type == "auto":
-            compute_type = "float32"
-        if name == "onnxruntime" and compute_type != "float32":
-            raise FeatureDisabled(f"ONNX Runtime computes in float32 only, not in {compute_type}")
-        if name == "openvino" and device == "cuda":
-            raise FeatureDisabled("device is cuda, but OpenVINO is for CPUs here: set TRIPTYCH_OCR_RUNTIME=onnxruntime")
+            # In float32 OpenVINO is no faster, and texts are the same on every CPU.
+            name = "openvino" if compute_type == "bfloat16" else "onnxruntime"
         if importlib.util.find_spec(name) is None:
             extra = "openvino" if name == "openvino" else "ocr"
-            raise FeatureDisabled(
-                f"{name} is not installed: pip install 'triptych[{extra}]'", metadata={"extra": extra}
-            )
+            how = f"pip install 'triptych[{extra}]'"
+            raise FeatureDisabled(f"{name} is not installed: {how}", metadata={"extra": extra})
+        if name == "openvino" and device == "cuda":
+            raise FeatureDisabled("device is cuda, but OpenVINO is for CPUs here: set TRIPTYCH_OCR_RUNTIME=onnxruntime")
+        has_bfloat16 = name == "openvino" and computes_in_bfloat16()
+        if compute_type == "auto":
+            compute_type = "bfloat16" if has_bfloat16 else "float32"
+        if compute_type == "bfloat16" and not has_bfloat16:
+            raise FeatureDisabled(f"{name} does not compute in bfloat16 here: set TRIPTYCH_OCR_COMPUTE_TYPE=float32")
         return cls(name=name, device=device, threads=threads, compute_type=compute_type)
 
     @property

@@ -67,9 +67,7 @@ def line_crop(page: int, polygon: npt.NDArray[np.float64], crop: Pixels) -> Line
     import cv2
 
     height, width, _ = crop.shape
-    scaled_width = HEIGHT_PX * (width / height)
-    # Rounded as PaddleX does it.
-    text_width = min(MAX_WIDTH_PX, math.ceil(scaled_width), max(MIN_WIDTH_PX, int(scaled_width)))
+    text_width = min(MAX_WIDTH_PX, max(1, math.ceil(HEIGHT_PX * width / height)))
     step = next(step for step in WIDTH_STEPS_PX if step >= text_width)
     pixels = np.zeros((HEIGHT_PX, step, 3), np.uint8)
     pixels[:, :text_width] = cv2.resize(crop, (text_width, HEIGHT_PX))

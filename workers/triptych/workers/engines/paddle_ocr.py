@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.errors import JobCancelled
+from triptych.core.errors import JobCancelled, LanguageUnsupported
 from triptych.core.page_turns import turned
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import TEXT_ORIGIN_RECOGNIZED, OcrPage
@@ -45,6 +45,7 @@ class PageImage:
         pixels: Shape (height, width, 3), RGB.
         words: Whether lines get their words.
         min_confidence: Lines below it are dropped.
+        languages: BCP-47 tags of what is written there, as far as somebody said; a page in others is not read.
         find_turn: Whether the way the page is turned is found out, and the page read upright.
         stopped: Whether nobody wants the page any more; asked between steps, so cheap.
     """
@@ -52,6 +53,7 @@ class PageImage:
     pixels: Pixels
     words: bool = False
     min_confidence: float = 0.0
+    languages: tuple[str, ...] = ()
     find_turn: bool = True
     stopped: Callable[[], bool] = lambda: False
 
@@ -71,12 +73,21 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
             `inference.yml` and `inference.onnx`, or a network in PaddlePaddle's format.
         model: Named in results.
         runtime: Runs the networks.
+        check_languages: Raises LanguageUnsupported for BCP-47 tags that the model does not know.
     """
 
-    def __init__(self, folder: Path, model: ModelRef, runtime: OcrRuntime) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model: ModelRef,
+        runtime: OcrRuntime,
+        *,
+        check_languages: Callable[[Sequence[str]], None] = lambda _: None,
+    ) -> None:
         self.model = model
         self._folder = folder
         self._runtime = runtime
+        self._check_languages = check_languages
         self._max_run_width_px = MAX_GPU_RUN_WIDTH_PX if runtime.on_gpu else MAX_RUN_WIDTH_PX
 
     def load(self) -> None:
@@ -119,8 +130,21 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         """Reads the pages; see `Engine.run_batch`. `page_number` stays 0: an engine knows no document.
 
         Returns:
-            Pages with their lines in reading order; JobCancelled for a page that was stopped.
+            Pages with their lines in reading order; JobCancelled for a page that was stopped, LanguageUnsupported for
+            one in a language that the model does not know.
         """
+        refused = [self._refusal(item) for item in items]
+        pages = iter(self._read([item for item, error in zip(items, refused, strict=True) if error is None]))
+        return [next(pages) if error is None else error for error in refused]
+
+    def _refusal(self, item: PageImage) -> LanguageUnsupported | None:
+        try:
+            self._check_languages(item.languages)
+        except LanguageUnsupported as error:
+            return error
+        return None
+
+    def _read(self, items: Sequence[PageImage]) -> list[OcrPage | Exception]:
         turns: dict[int, int | None] = {}
         try:
             crops = self._detect(items, turns)

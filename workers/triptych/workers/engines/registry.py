@@ -6,12 +6,12 @@ import importlib.metadata
 import importlib.util
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from triptych.core.catalog import Catalog, ModelEntry
-from triptych.core.errors import FeatureDisabled, FieldInvalid, ModelNotFound
+from triptych.core.errors import FeatureDisabled, FieldInvalid, LanguageUnsupported, ModelNotFound
 from triptych.core.settings import Settings
 from triptych.workers.batcher import BatchPolicy
 from triptych.workers.engines.base import Engine
@@ -92,8 +92,27 @@ def _paddle_ocr(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyE
         threads=threads(settings),
         compute_type=settings.ocr_compute_type,
     )
-    folder = catalog.folder(entry.name)
-    return PaddleOcrEngine(folder, catalog.ref(entry.name, runtime.version), runtime)
+    return PaddleOcrEngine(
+        catalog.folder(entry.name),
+        catalog.ref(entry.name, runtime.version),
+        runtime,
+        check_languages=lambda tags: _check_languages(entry, catalog, tags),
+    )
+
+
+def _check_languages(entry: ModelEntry, catalog: Catalog, tags: Sequence[str]) -> None:
+    """Refuses languages that a model does not know.
+
+    Raises:
+        LanguageUnsupported: Names them, and the models that know them.
+    """
+    if unknown := entry.unknown(tags):
+        others = [name for name in catalog.knowing(entry.kind, tags) if name != entry.name]
+        hint = f"these do: {', '.join(others)}" if others else "no model of the catalogue does"
+        raise LanguageUnsupported(
+            f"{entry.name} does not know {', '.join(unknown)}; {hint}",
+            metadata={"model": entry.name, "languages": ",".join(unknown), "models": ",".join(others)},
+        )
 
 
 def _picodet(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from triptych.core.errors import FieldInvalid
@@ -24,8 +25,8 @@ DEFAULT_DPI, MIN_DPI, MAX_DPI = 200, 72, 400
 class Stations(Protocol):
     """Where a model's station is had."""
 
-    def get(self, name: str = "", /) -> Station[Any, Any]:
-        """Gives the station of a model; empty: the default one."""
+    def get(self, name: str = "", /, *, languages: Sequence[str] = ()) -> Station[Any, Any]:
+        """Gives the station of a model; empty: the default one for the languages."""
 
 
 def run(
@@ -55,12 +56,13 @@ def run(
         FeatureDisabled: An option that no engine here offers, or layout without its models.
         FieldInvalid: The model reads no text.
         FieldInvalid, RangeOutsideSource, InputTooLarge: The pages asked for.
+        LanguageUnsupported: The model does not know a language of pages that have to be recognized.
         MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted: The document.
         TriptychError: What stopped the attempt; or, if no page at all could be read, the first page's error.
     """
     check_offered(attempt.spec)
     _check_config(spec.config)
-    station = stations.get(spec.config.model)
+    station = stations.get(spec.config.model, languages=spec.config.language_codes)
     if isinstance(station.engine, LayoutEngine | TableEngine):
         raise FieldInvalid("config.model", f"{station.engine.model.model} reads no text")
     structure = structure_of(attempt, stations.get, layout_model, table_model, spec.config)

@@ -138,6 +138,7 @@ class Reading:
                 pixels=pixels,
                 words=self._words,
                 min_confidence=self._config.min_confidence,
+                languages=tuple(self._config.language_codes),
                 find_turn=self._config.orientation_mode != ORIENTATION_MODE_OFF,
                 stopped=self._attempt.stopped,
             )

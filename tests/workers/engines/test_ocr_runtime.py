@@ -1,0 +1,126 @@
+"""What runs the networks of text recognition, and how it is chosen."""
+
+import importlib.metadata
+import importlib.util
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from triptych.core.errors import FeatureDisabled, ModelNotFound
+from triptych.workers.engines import ocr_runtime
+from triptych.workers.engines.network import Lanes
+from triptych.workers.engines.ocr_runtime import OcrRuntime
+from triptych.workers.engines.onnx_network import has_gpu
+from triptych.workers.engines.openvino_network import computes_in_bfloat16
+
+RUNTIMES = pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
+
+
+def chosen(name="auto", *, device="cpu", compute_type="auto"):
+    return OcrRuntime.chosen(name, device=device, threads=2, compute_type=compute_type)
+
+
+def test_by_default_texts_are_the_same_on_every_cpu():
+    assert (chosen().name, chosen().compute_type) == ("onnxruntime", "float32")
+    assert chosen().version == f"onnxruntime/{importlib.metadata.version('onnxruntime')}"
+
+
+def test_openvino_computes_in_bfloat16_where_the_cpu_does_and_results_say_so():
+    expected = "bfloat16" if computes_in_bfloat16() else "float32"
+    assert chosen("openvino").compute_type == expected
+    assert chosen("openvino").version.endswith("+bfloat16") == computes_in_bfloat16()
+    assert "+" not in chosen("openvino", compute_type="float32").version
+
+
+def test_what_cannot_run_so_is_refused_with_a_reason(monkeypatch):
+    with pytest.raises(FeatureDisabled, match="onnxruntime does not compute in bfloat16"):
+        chosen("onnxruntime", compute_type="bfloat16")
+    with pytest.raises(FeatureDisabled, match="OpenVINO is for CPUs"):
+        chosen("openvino", device="cuda")
+    monkeypatch.setattr(ocr_runtime, "computes_in_bfloat16", lambda: False)
+    assert chosen("openvino").compute_type == "float32"
+    with pytest.raises(FeatureDisabled, match="openvino does not compute in bfloat16 here"):
+        chosen(compute_type="bfloat16")
+
+
+def test_a_runtime_that_is_missing_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FeatureDisabled, match=r"is not installed: pip install 'triptych\[openvino\]'") as caught:
+        chosen("openvino")
+    assert caught.value.metadata == {"extra": "openvino"}
+
+
+def test_a_model_of_paddlepaddle_asks_for_paddlepaddle(tmp_path, monkeypatch):
+    (tmp_path / "inference.pdiparams").touch()
+    (tmp_path / "inference.json").touch()
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(FeatureDisabled, match=r"needs paddlepaddle: pip install 'triptych\[paddle\]'") as caught:
+        OcrRuntime(device="cpu").load(tmp_path)
+    assert caught.value.metadata == {"extra": "paddle"}
+
+
+def test_a_folder_without_a_network_is_refused(tmp_path):
+    with pytest.raises(ModelNotFound, match=r"neither inference\.onnx nor inference.pdiparams"):
+        OcrRuntime(device="cpu").load(tmp_path)
+
+
+@pytest.mark.skipif(has_gpu(), reason="this machine has what is asked for")
+def test_a_gpu_that_onnx_runtime_cannot_use_is_refused(models_dir):
+    with pytest.raises(FeatureDisabled, match="install onnxruntime-gpu"):
+        OcrRuntime(device="cuda").load(models_dir / "pp-ocrv6-small" / "det")
+
+
+def network(models_dir, name):
+    lanes = OcrRuntime(name=name, device="cpu", threads=1).load(models_dir / "pp-ocrv6-small" / "det")
+    return lanes._network
+
+
+@pytest.mark.weights
+@RUNTIMES
+def test_a_run_is_left_amid_it(models_dir, name):
+    run = network(models_dir, name).begin(np.zeros((1, 3, 2560, 2560), np.float32))
+    began = time.process_time()
+    with ThreadPoolExecutor(1) as thread:
+        computing = thread.submit(run.result)
+        while time.process_time() < began + 0.3:  # it computes by then, and takes several times as long
+            assert not computing.done()
+        while not computing.done():
+            run.leave()
+        with pytest.raises(Exception, match=r"(?i)terminat|cancel"):
+            computing.result()
+    assert run.left
+
+
+@pytest.mark.weights
+@RUNTIMES
+def test_runs_side_by_side_give_what_they_give_alone(models_dir, name):
+    rng = np.random.default_rng(0)
+    inputs = [rng.random((1, 3, 64, 64 + 32 * n), dtype=np.float32) for n in range(6)]
+    one = network(models_dir, name)
+    alone = [np.copy(one.begin(values).result()) for values in inputs]
+    lanes = Lanes(one, 2)
+    together = lanes.run(range(6), values=inputs.__getitem__, result=np.copy, unwanted=lambda n: n == 3)
+    found = dict(together)
+    assert sorted(found) == [0, 1, 2, 4, 5]
+    for number, output in found.items():
+        assert np.array_equal(output, alone[number])
+
+
+def test_a_failed_run_ends_the_others_and_is_told():
+    class Broken:
+        left = False
+
+        def result(self):
+            raise ValueError("broken")
+
+        def leave(self):
+            self.left = True
+
+    class Network:
+        def begin(self, _):
+            return Broken()
+
+    with pytest.raises(ValueError, match="broken"):
+        list(Lanes(Network(), 2).run(range(5), values=float, result=float, unwanted=lambda _: False))
