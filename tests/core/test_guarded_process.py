@@ -17,7 +17,7 @@ LIMITS = Limits(memory_bytes=1 << 30, cpu_s=20, wall_s=20, file_bytes=1 << 20)
 
 def look(output):
     """Writes what the child sees of its surroundings."""
-    told = (sorted(os.environ), resource.getrlimit(resource.RLIMIT_CORE)[0], os.getpid())
+    told = (sorted(os.environ.items()), resource.getrlimit(resource.RLIMIT_CORE)[0], os.getpid())
     Path(output).write_text(repr(told))
 
 
@@ -49,6 +49,13 @@ def flood(output):
     Path(output).write_bytes(bytes(2 << 20))
 
 
+def babble():
+    """As C libraries do about a broken file."""
+    for stream in (1, 2):
+        os.write(stream, b"noise" * 100_000)
+    raise FieldInvalid("document", "is of no use")
+
+
 def crash():
     os.kill(os.getpid(), signal.SIGSEGV)
 
@@ -58,10 +65,12 @@ async def run(function, limits=LIMITS, **arguments):
 
 
 async def test_it_sees_no_secrets_of_its_parent(monkeypatch, tmp_path):
-    monkeypatch.setenv("TRIPTYCH_API_KEYS", '{"secret": "tenant"}')
+    monkeypatch.setenv("TRIPTYCH_API_KEYS", '{"hidden": "tenant"}')
+    monkeypatch.setenv("SOME_NAME", "hidden")
     await run(look, output=str(tmp_path / "told"))
     told = (tmp_path / "told").read_text()
-    assert "TRIPTYCH" not in told
+    assert "hidden" not in told
+    assert "TRIPTYCH_" not in told
     assert f", 0, {os.getpid()}" not in told
     assert "PYTHONPATH" in told
 
@@ -70,6 +79,11 @@ async def test_what_it_raises_is_raised():
     with pytest.raises(FieldInvalid, match="document: is of no use") as caught:
         await run(refuse)
     assert caught.value.metadata == {"field": "document"}
+
+
+async def test_what_libraries_print_is_no_part_of_it():
+    with pytest.raises(FieldInvalid, match="document: is of no use"):
+        await run(babble)
 
 
 async def test_a_bug_stays_in_the_log(caplog):

@@ -46,7 +46,7 @@ def children(pid):
 
 def decoders(stack):
     """The processes that have a document open."""
-    return [decoder for nursery in children(stack.process("worker-ocr")["pid"]) for decoder in children(nursery)]
+    return [decoder for server in children(stack.process("worker-ocr")["pid"]) for decoder in children(server)]
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""A nursery whose decoders break on some pages of a PDF, each as a library might; the program of a Nursery."""
+"""A fork server whose decoders break on some pages of a PDF, each as a library might; the program of a ForkServer."""
 
 import os
 import signal
@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from triptych.workers.media import nursery_process
+from triptych.workers.media import fork_server_process
 from triptych.workers.media.pdf import PdfPages
 
 CRASHES, SLEEPS, COMPUTES, EATS, WRITES, LEAVES, IS_BUGGY = range(2, 9)
@@ -32,7 +32,7 @@ def eat():
 
 
 def write():
-    Path(os.environ["BROKEN_DECODERS_WRITE"]).write_bytes(b"from within")
+    Path("written").write_bytes(b"from within")
 
 
 def leave():
@@ -57,5 +57,5 @@ class BrokenPages(PdfPages):
 
 
 if __name__ == "__main__":
-    nursery_process.decoding.PdfPages = BrokenPages
-    nursery_process.main(int(sys.argv[1]))
+    fork_server_process.decoding.PdfPages = BrokenPages
+    fork_server_process.main(int(sys.argv[1]))

@@ -1,35 +1,34 @@
 """Runs a function over a file that may be hostile in a process of its own, with limits on memory and time.
 
-The child has none of the parent's secrets: its environment says where modules are, and nothing more.
+The child is confined, see `confinement`, and tells how it ended on what was its standard output; nothing that a library
+prints about a broken file gets there, or into the parent's memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
 import importlib
 import json
 import logging
 import os
-import resource
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 from google.rpc.status_pb2 import Status
 
+from triptych.core.confinement import allow_cpu_s, bare_environment, be_silent, confine, die_with_parent
 from triptych.core.errors import InputTooLarge, InternalError, MediaCorrupt, TriptychError, from_status
 
 log = logging.getLogger("triptych.guarded")
 
-# Exit code of a child that tells its error on standard output.
+# Exit code of a child that tells an error of ours; of others the trace is told.
 _TOLD = 3
-_PR_SET_PDEATHSIG = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +36,7 @@ class Limits:
     """What a child may use.
 
     Attributes:
-        memory_bytes: Address space, its own libraries included.
+        memory_bytes: Memory, beside what Python has when it starts.
         cpu_s: Time of a processor.
         wall_s: Time by the clock.
         file_bytes: The largest file that it may write.
@@ -47,24 +46,6 @@ class Limits:
     cpu_s: int
     wall_s: float
     file_bytes: int
-
-    def impose(self) -> None:
-        """Sets them for this process, as far as the system has them; it also ends with its parent, and dumps no core.
-
-        The clock is the parent's to watch.
-        """
-        _limit(resource.RLIMIT_AS, self.memory_bytes)
-        _limit(resource.RLIMIT_CPU, self.cpu_s)
-        _limit(resource.RLIMIT_FSIZE, self.file_bytes)
-        _limit(resource.RLIMIT_CORE, 0)
-        if sys.platform == "linux":
-            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def _limit(kind: int, value: int) -> None:
-    # macOS knows some of them by name only.
-    with suppress(ValueError, OSError):
-        resource.setrlimit(kind, (value, value))
 
 
 async def run_guarded(function: str, arguments: Mapping[str, Any], limits: Limits) -> None:
@@ -87,13 +68,13 @@ async def run_guarded(function: str, arguments: Mapping[str, Any], limits: Limit
         [sys.executable, "-P", "-m", __name__],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        stderr=subprocess.STDOUT,
+        env=bare_environment(),
     )
     # A thread that waits cannot be cancelled: it ends with the child.
     ending = asyncio.ensure_future(asyncio.to_thread(_end, child, asked.encode(), limits.wall_s))
     try:
-        told, trace = await asyncio.shield(ending)
+        told = await asyncio.shield(ending)
     except asyncio.CancelledError:
         child.kill()
         await asyncio.wait([ending])
@@ -101,53 +82,63 @@ async def run_guarded(function: str, arguments: Mapping[str, Any], limits: Limit
     except subprocess.TimeoutExpired as error:
         raise InputTooLarge("it takes too long", limit=limits.wall_s, value=limits.wall_s) from error
     if child.returncode:
-        raise _error(child.returncode, told, trace, limits)
+        raise _error(child.returncode, told, limits)
 
 
-def _end(child: subprocess.Popen[bytes], asked: bytes, wall_s: float) -> tuple[bytes, bytes]:
-    """Gives what a child wrote to standard output and error; a late one is killed."""
+def _end(child: subprocess.Popen[bytes], asked: bytes, wall_s: float) -> bytes:
+    """Gives what a child told; a late one is killed."""
     with child:
         try:
-            return child.communicate(asked, wall_s)
+            return child.communicate(asked, wall_s)[0]
         finally:
             child.kill()
 
 
-def _error(code: int, told: bytes, trace: bytes, limits: Limits) -> TriptychError:
+def _error(code: int, told: bytes, limits: Limits) -> TriptychError:
     if code == _TOLD:
         return from_status(Status.FromString(told))
     if code in {-signal.SIGXCPU, -signal.SIGKILL}:
         return InputTooLarge("it takes too long", limit=limits.cpu_s, value=limits.cpu_s)
     if code < 0:
         return MediaCorrupt(f"it broke the process that read it ({signal.Signals(-code).name})")
-    log.error("a guarded process failed: %s", trace.decode(errors="replace")[-4000:])
+    log.error("a guarded process failed: %s", told.decode(errors="replace")[-4000:])
     return InternalError("internal error; the server's log has the details")
 
 
 def main() -> None:
-    """What the child does: imposes limits, then calls the function."""
-    asked = json.load(sys.stdin)
-    limits = Limits(**asked["limits"])
-    limits.impose()
+    """What the child does: gets confined, then calls the function."""
+    die_with_parent()
     # Ctrl-C is sent to all processes of a terminal; the parent decides when this one ends.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    asked = json.load(sys.stdin)
+    limits = Limits(**asked["limits"])
+    answer = os.dup(sys.stdout.fileno())
+    be_silent()
+    confine(memory_bytes=limits.memory_bytes, file_bytes=limits.file_bytes)
+    allow_cpu_s(limits.cpu_s)
     module, _, name = asked["function"].partition(":")
     try:
         getattr(importlib.import_module(module), name)(**asked["arguments"])
     except TriptychError as error:
-        _tell(error)
+        _tell(answer, error)
     except MemoryError:
-        _tell(InputTooLarge("it needs too much memory", limit=limits.memory_bytes, value=limits.memory_bytes))
+        _tell(answer, InputTooLarge("it needs too much memory", limit=limits.memory_bytes, value=limits.memory_bytes))
     except OSError as error:
         if error.errno != errno.EFBIG:
-            raise
-        _tell(InputTooLarge("what comes of it is too large", limit=limits.file_bytes, value=limits.file_bytes))
+            _fail(answer)
+        _tell(answer, InputTooLarge("what comes of it is too large", limit=limits.file_bytes, value=limits.file_bytes))
+    except Exception:  # noqa: BLE001 - it is told to the parent, which logs it
+        _fail(answer)
 
 
-def _tell(error: TriptychError) -> None:
-    sys.stdout.buffer.write(error.to_status().SerializeToString())
-    sys.stdout.flush()
+def _tell(answer: int, error: TriptychError) -> NoReturn:
+    os.write(answer, error.to_status().SerializeToString())
     os._exit(_TOLD)
+
+
+def _fail(answer: int) -> NoReturn:
+    os.write(answer, traceback.format_exc().encode())
+    os._exit(1)
 
 
 if __name__ == "__main__":

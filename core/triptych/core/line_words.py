@@ -11,8 +11,10 @@ from triptych.core.page_geometry import Corners, corners, part
 from triptych.core.pieces import width
 from triptych.v1.ocr_pb2 import TextLine
 
-# Chinese and Japanese are written without spaces: there each character is a word.
-WORD = re.compile(r"[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]|[^\s\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+")
+# Chinese and Japanese are written without blanks: there each character is a word.
+_WITHOUT_BLANKS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
+CHARACTER_WITHOUT_BLANKS = re.compile(f"[{_WITHOUT_BLANKS}]")
+WORD = re.compile(rf"{CHARACTER_WITHOUT_BLANKS.pattern}|[^\s{_WITHOUT_BLANKS}]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

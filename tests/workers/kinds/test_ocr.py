@@ -31,7 +31,7 @@ from triptych.v1.ocr_pb2 import (
 )
 from triptych.workers import works
 from triptych.workers.kinds import ocr
-from triptych.workers.media.nursery import Nursery
+from triptych.workers.media.fork_server import ForkServer
 from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.media.pages import open_pages
 from triptych.workers.recognition import reading
@@ -218,8 +218,8 @@ def test_a_page_on_its_head_is_read_upright_unless_it_is_to_be_read_as_shown(sta
 
 
 def test_a_page_is_told_while_a_later_one_is_still_being_drawn(stations, monkeypatch):
-    broken = Nursery("workers.broken_decoders")
-    monkeypatch.setattr(ocr, "open_pages", functools.partial(open_pages, nursery=broken))
+    broken = ForkServer("workers.broken_decoders")
+    monkeypatch.setattr(ocr, "open_pages", functools.partial(open_pages, fork_server=broken))
     pages = text_pdf(*([f"PAGE NUMBER {n}"] for n in range(1, SLEEPS + 1)))
     attempt, spec, backstage = ocr_attempt(pages, config=IGNORE)
     ends = PageLimits(max_page_cpu_s=60)

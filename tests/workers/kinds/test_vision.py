@@ -10,6 +10,7 @@ from triptych.core.errors import (
     FieldInvalid,
     JobCancelled,
     MediaCorrupt,
+    MediaEncrypted,
     MediaTypeUnsupported,
     RangeOutsideSource,
 )
@@ -289,6 +290,22 @@ def test_an_image_counts_by_its_bytes_page_and_part_and_not_by_its_name(pinned):
     assert cached(blob("cat", page_number=1), display_name="cat.png", media_type="image/png")
     assert not cached(blob("dog"))
     assert not cached(blob("cat", crop_box=[0, 0, 0.5, 0.5]))
+
+
+def test_what_is_known_of_an_encrypted_document_is_for_those_who_can_open_it(pinned, data_dir):
+    units, files = MemoryUnits(), {"pdf": (data_dir / "pages" / "aes256_password.pdf").read_bytes()}
+
+    def answer(password):
+        image = ImagePart(input=InputSource(blob="pdf", password=password))
+        return ask(pinned, units, [user(image, "?")], files, max_output_tokens=1)
+
+    first, computed, _ = answer("secret")
+    assert not computed
+    for password in ("", "a guess"):
+        with pytest.raises(MediaEncrypted):
+            answer(password)
+    assert answer("own")[:2] == (first, True)
+    assert len(pinned.station.engine.prompts) == 1
 
 
 def test_what_is_drawn_by_lot_is_shared_only_with_a_seed(pinned):

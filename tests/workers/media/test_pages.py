@@ -24,8 +24,8 @@ from triptych.core.errors import (
     RangeOutsideSource,
 )
 from triptych.v1.common_pb2 import InputSource
+from triptych.workers.media.fork_server import ForkServer, fork_server
 from triptych.workers.media.images import decode_image
-from triptych.workers.media.nursery import Nursery, nursery
 from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.media.pages import open_pages
 
@@ -33,8 +33,8 @@ LIMITS = PageLimits(max_page_pixels=20_000_000, max_page_count=10, max_page_cpu_
 TEN_PAGES = text_pdf(*([f"page {n}"] for n in range(1, 11)))
 
 
-def opened(data, *, limits=LIMITS, breeding=nursery, check=lambda: None, **source):
-    return open_pages(io.BytesIO(data), InputSource(**source), limits, check=check, nursery=breeding)
+def opened(data, *, limits=LIMITS, server=fork_server, check=lambda: None, **source):
+    return open_pages(io.BytesIO(data), InputSource(**source), limits, check=check, fork_server=server)
 
 
 def drawn(pages, number, check=lambda: None):
@@ -47,16 +47,16 @@ def children(pid):
     }
 
 
-def decoders(breeding):
+def decoders(server):
     """The processes of open documents."""
-    return children(breeding._process.pid)
+    return children(server._process.pid)
 
 
 @pytest.fixture
 def broken():
-    breeding = Nursery("workers.broken_decoders")
-    yield breeding
-    breeding.stop()
+    server = ForkServer("workers.broken_decoders")
+    yield server
+    server.stop()
 
 
 def test_pixels_and_text_come_as_from_this_process():
@@ -75,11 +75,11 @@ def test_pixels_and_text_come_as_from_this_process():
 
 def test_a_page_beyond_the_document_is_told_and_the_decoder_stays():
     with opened(TEN_PAGES) as pages:
-        before = decoders(nursery)
+        before = decoders(fork_server)
         with pytest.raises(RangeOutsideSource):
             drawn(pages, 11)
         drawn(pages, 10)
-        assert decoders(nursery) == before
+        assert decoders(fork_server) == before
 
 
 @pytest.mark.parametrize(
@@ -94,7 +94,7 @@ def test_a_page_beyond_the_document_is_told_and_the_decoder_stays():
     ids=["crash", "endless loop", "memory", "exit", "bug"],
 )
 def test_a_decoder_that_breaks_costs_its_page_alone(broken, number, error, words):
-    with opened(TEN_PAGES, breeding=broken) as pages:
+    with opened(TEN_PAGES, server=broken) as pages:
         for _ in range(2):
             with pytest.raises(error, match=words):
                 drawn(pages, number)
@@ -105,7 +105,7 @@ def test_a_decoder_that_breaks_costs_its_page_alone(broken, number, error, words
 
 def test_a_decoder_that_sleeps_for_ever_is_ended_by_the_clock(broken, monkeypatch):
     monkeypatch.setattr("triptych.workers.media.decoder.MAX_WALL_PER_CPU", 0.2)
-    with opened(TEN_PAGES, breeding=broken) as pages:
+    with opened(TEN_PAGES, server=broken) as pages:
         with pytest.raises(InputTooLarge):
             drawn(pages, SLEEPS)
         assert drawn(pages, 1).shape == (200, 400, 3)
@@ -119,7 +119,7 @@ def test_what_stops_the_attempt_ends_the_drawing_at_once(broken):
         if len(asked) == 3:
             raise JobCancelled("enough")
 
-    with opened(TEN_PAGES, breeding=broken) as pages:
+    with opened(TEN_PAGES, server=broken) as pages:
         before = decoders(broken)
         with pytest.raises(JobCancelled):
             drawn(pages, SLEEPS, check=stop)
@@ -128,20 +128,33 @@ def test_what_stops_the_attempt_ends_the_drawing_at_once(broken):
 
 
 def test_a_decoder_can_write_no_file(broken, tmp_path, monkeypatch):
-    monkeypatch.setenv("BROKEN_DECODERS_WRITE", str(tmp_path / "written"))
-    with opened(TEN_PAGES, breeding=broken) as pages, pytest.raises(MediaCorrupt, match="exit code 1"):
+    monkeypatch.chdir(tmp_path)
+    with opened(TEN_PAGES, server=broken) as pages, pytest.raises(MediaCorrupt, match="exit code 1"):
         drawn(pages, WRITES)
     # The name may be made, but no byte of the file.
     assert (tmp_path / "written").stat().st_size == 0
 
 
+def test_neither_a_decoder_nor_what_forks_it_has_the_workers_secrets(broken, monkeypatch):
+    secrets = {"TRIPTYCH_REDIS_URL": "redis://:hidden@host", "AWS_SECRET_ACCESS_KEY": "hidden", "SOME_NAME": "hidden"}
+    for name, value in secrets.items():
+        monkeypatch.setenv(name, value)
+    with opened(TEN_PAGES, server=broken) as pages:
+        assert drawn(pages, 1).shape == (200, 400, 3)
+        for pid in (broken._process.pid, *decoders(broken)):
+            environment = Path(f"/proc/{pid}/environ").read_bytes()
+            assert b"PYTHONPATH=" in environment
+            assert b"hidden" not in environment
+            assert b"TRIPTYCH_" not in environment
+
+
 def test_each_document_has_a_fresh_process_that_ends_with_it():
     with opened(TEN_PAGES):
-        first = decoders(nursery)
+        first = decoders(fork_server)
         with opened(TEN_PAGES):
-            assert len(decoders(nursery)) == 2
-        assert decoders(nursery) == first
-    assert decoders(nursery) == set()
+            assert len(decoders(fork_server)) == 2
+        assert decoders(fork_server) == first
+    assert decoders(fork_server) == set()
 
 
 def test_a_long_document_is_opened_anew_now_and_then(monkeypatch):
@@ -150,7 +163,7 @@ def test_a_long_document_is_opened_anew_now_and_then(monkeypatch):
     with opened(TEN_PAGES) as pages:
         for number in range(1, 11):
             drawn(pages, number)
-            (decoder,) = decoders(nursery)
+            (decoder,) = decoders(fork_server)
             used.append(decoder)
     assert [used.count(decoder) for decoder in dict.fromkeys(used)] == [3, 3, 3, 1]
 
@@ -160,23 +173,23 @@ def test_no_descriptor_and_no_process_is_left(broken):
         gc.collect()
         return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
-    with opened(TEN_PAGES, breeding=broken) as pages:
+    with opened(TEN_PAGES, server=broken) as pages:
         drawn(pages, 1)
     before = count()
     for _ in range(5):
-        with opened(TEN_PAGES, breeding=broken) as pages:
+        with opened(TEN_PAGES, server=broken) as pages:
             drawn(pages, 1)
             with pytest.raises(MediaCorrupt):
                 drawn(pages, CRASHES)
         for bad in (b"%PDF-1.7 and nothing", b"", b"text"):
             with pytest.raises((MediaCorrupt, MediaTypeUnsupported)):
-                opened(bad, breeding=broken)
+                opened(bad, server=broken)
     assert count() == before
     assert decoders(broken) == set()
 
 
-def test_a_nursery_that_is_killed_is_started_again_and_costs_one_page(broken):
-    with opened(TEN_PAGES, breeding=broken) as pages:
+def test_a_fork_server_that_is_killed_is_started_again_and_costs_one_page(broken):
+    with opened(TEN_PAGES, server=broken) as pages:
         os.kill(broken._process.pid, signal.SIGKILL)
         broken._process.wait()
         # Linux ends its children with it.

@@ -186,11 +186,11 @@ def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], Job
                 speaker_model=settings.speaker_model,
             )
         )
-    from triptych.workers.media.nursery import nursery
+    from triptych.workers.media.fork_server import fork_server
     from triptych.workers.media.page_limits import PageLimits
 
     # Now, so that the first document does not wait for it.
-    nursery.start()
+    fork_server.start()
     limits = PageLimits.of(settings)
     if kind == "ocr":
         from triptych.workers.kinds import ocr

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from triptych.core.line_words import CHARACTER_WITHOUT_BLANKS, WORD
+
 Pixels = npt.NDArray[np.uint8]
 
 # Pixels of a crop that one column of the recognition model's output stands for.
 COLUMN_PX = 8
-# Chinese and Japanese are written without blanks: there each character is a word.
-_WITHOUT_BLANKS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+")
-_CHARACTER_WITHOUT_BLANKS = re.compile(f"[{_WITHOUT_BLANKS}]")
 # From here on signs are as wide as they are high, punctuation of Chinese and Japanese among them.
 FIRST_WIDE = 0x2E80
 # Columns of pixels with this much more ink than the emptiest one, in pixels, are still empty: an underline and specks
@@ -56,7 +53,7 @@ def words(text: str, columns: Sequence[float], crop: Pixels) -> list[Word]:
         columns: Column of the model's output at which each character was read.
         crop: The line without padding, shape (height, width, 3), BGR.
     """
-    matches = list(_WORD.finditer(text))
+    matches = list(WORD.finditer(text))
     if not matches:
         return []
     width = crop.shape[1]
@@ -95,7 +92,7 @@ def missing_blanks(text: str, columns: Sequence[float], crop: Pixels) -> list[in
         for index in range(1, len(columns))
         if (columns[index] - columns[index - 1]) * COLUMN_PX > MIN_BLANK_PX
         and not (text[index - 1].isspace() or text[index].isspace())
-        and not _CHARACTER_WITHOUT_BLANKS.search(text[index - 1 : index + 1])
+        and not CHARACTER_WITHOUT_BLANKS.search(text[index - 1 : index + 1])
         and ord(text[index - 1]) < FIRST_WIDE
         and ord(text[index]) < FIRST_WIDE
     ]
@@ -122,7 +119,7 @@ def widest_gap(empty: npt.NDArray[np.bool_], left: float, right: float) -> tuple
 
 def is_without_blanks(text: str) -> bool:
     """Whether a text is mostly in a script that is written without blanks, and perhaps from top to bottom."""
-    return 2 * len(_CHARACTER_WITHOUT_BLANKS.findall(text)) > len(text)
+    return 2 * len(CHARACTER_WITHOUT_BLANKS.findall(text)) > len(text)
 
 
 def _empty(crop: Pixels) -> npt.NDArray[np.bool_]:

@@ -18,7 +18,7 @@ from google.rpc.status_pb2 import Status
 from triptych.core.errors import InputTooLarge, InternalError, MediaCorrupt, TriptychError, from_status
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.media import decoding
-from triptych.workers.media.nursery import Nursery
+from triptych.workers.media.fork_server import ForkServer
 from triptych.workers.media.page_limits import PageLimits
 
 log = logging.getLogger("triptych.decoder")
@@ -42,15 +42,15 @@ class Decoder:
         media_type: Found in them.
         password: Of an encrypted PDF.
         limits: What it may take.
-        nursery: Forks it.
+        fork_server: Forks it.
     """
 
     def __init__(
-        self, descriptor: int, *, media_type: str, password: str, limits: PageLimits, nursery: Nursery
+        self, descriptor: int, *, media_type: str, password: str, limits: PageLimits, fork_server: ForkServer
     ) -> None:
         self._limits = limits
-        self._nursery = nursery
-        self._child = nursery.fork()
+        self._fork_server = fork_server
+        self._child = fork_server.fork()
         self._order = {"media_type": media_type, "password": password, "limits": dataclasses.asdict(limits)}
         self._descriptor = descriptor
         self.alive = True
@@ -94,7 +94,7 @@ class Decoder:
         """Ends it, whatever it does."""
         if self.alive:
             self.alive = False
-            self._nursery.end(self._child)
+            self._fork_server.end(self._child)
 
     def _send(self, question: dict[str, Any] | int, what: str) -> None:
         with self._mourned(what):
@@ -143,7 +143,7 @@ class Decoder:
     def _died(self, what: str) -> TriptychError:
         """Clears up after it ended by itself; gives what its page ends with."""
         self.alive = False
-        end = self._nursery.end(self._child)
+        end = self._fork_server.end(self._child)
         how = signal.Signals(-end.code).name if end.code < 0 else f"exit code {end.code}"
         log.warning("a decoder ended by itself", extra={"how": how, "what": what, "held_bytes": end.held_bytes})
         if end.code == -signal.SIGXCPU:

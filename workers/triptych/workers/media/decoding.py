@@ -19,10 +19,10 @@ from typing import Any, Protocol, TypeVar
 
 from PIL import Image
 
+from triptych.core.confinement import allow_cpu_s, be_silent, confine
 from triptych.core.errors import TriptychError
 from triptych.core.media import PDF_TYPE
 from triptych.v1.ocr_pb2 import OcrPage
-from triptych.workers.media.confinement import allow_cpu_s, be_silent, confine
 from triptych.workers.media.images import ImagePages, Pixels
 from triptych.workers.media.pdf import PdfPages
 
@@ -78,7 +78,7 @@ def serve(pipe: Connection) -> None:
         limits = order["limits"]
         size = os.fstat(descriptor).st_size
         # The file may be mapped for writing, though its pages are never written.
-        confine(limits["max_bytes"] + size + limits["max_page_pixels"] * 3)
+        confine(memory_bytes=limits["max_bytes"] + size + limits["max_page_pixels"] * 3, file_bytes=0)
         document = _answer(pipe, limits, partial(_open, pipe, descriptor, size, order))
         while document is not None:
             _answer(pipe, limits, partial(_page, pipe, document, json.loads(pipe.recv_bytes())))

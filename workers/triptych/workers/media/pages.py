@@ -15,9 +15,9 @@ from triptych.core.media import HEAD_BYTES, IMAGE_TYPES, PDF_TYPE, checked_type
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.media.decoder import Decoder
+from triptych.workers.media.fork_server import ForkServer, fork_server
 from triptych.workers.media.guarded_file import SeekableFile
 from triptych.workers.media.nameless_file import nameless_copy
-from triptych.workers.media.nursery import Nursery, nursery
 from triptych.workers.media.page_limits import PageLimits
 
 Pixels = npt.NDArray[np.uint8]
@@ -61,7 +61,7 @@ def open_pages(
     limits: PageLimits,
     *,
     check: Callable[[], None] = lambda: None,
-    nursery: Nursery = nursery,
+    fork_server: ForkServer = fork_server,
 ) -> Pages:
     """Opens a document, in a process of its own.
 
@@ -70,7 +70,7 @@ def open_pages(
         source: Says its type (perhaps), its name and its password.
         limits: What decoding may take.
         check: Called while it is opened; what it raises ends that.
-        nursery: Starts decoders.
+        fork_server: Starts decoders.
 
     Raises:
         MediaTypeUnsupported: Neither PDF nor image.
@@ -84,7 +84,7 @@ def open_pages(
     descriptor = nameless_copy(file)
 
     def start() -> Decoder:
-        return Decoder(descriptor, media_type=found, password=source.password, limits=limits, nursery=nursery)
+        return Decoder(descriptor, media_type=found, password=source.password, limits=limits, fork_server=fork_server)
 
     try:
         return _DecodedPages(descriptor, start, limits, check)

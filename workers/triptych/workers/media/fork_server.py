@@ -1,14 +1,14 @@
 """Starts and ends the processes that decode foreign files.
 
-A process that runs threads must not fork, and a new Python takes 0.3 s to import what decoding needs. So one small
-process with a single thread has it all imported and forks: each document gets a fresh decoder within milliseconds.
+A process that runs threads must not fork, and a new Python takes 0.3 s to import what decoding needs. So a fork server,
+one small process with a single thread, has it all imported and forks: each document gets a fresh decoder within
+milliseconds, which has none of the worker's settings and secrets in its environment.
 """
 
 from __future__ import annotations
 
 import atexit
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -17,10 +17,12 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
 from multiprocessing.reduction import send_handle
 
-PROGRAM = "triptych.workers.media.nursery_process"
-# Threads do not survive a fork. And a new process fetches its memory page by page: with the large ones, where glibc and
-# the system have them, a JPEG of A4 takes 27 ms of CPU, else 39.
-_ENVIRONMENT = {"OPENBLAS_NUM_THREADS": "1", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
+from triptych.core.confinement import bare_environment
+
+PROGRAM = "triptych.workers.media.fork_server_process"
+# A new process fetches its memory page by page: with the large ones, where glibc and the system have them, a JPEG of A4
+# takes 27 ms of CPU, else 39.
+_LARGE_PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 # It ends its decoders when its pipe is closed.
 _LEAVE_S = 5
 
@@ -30,7 +32,7 @@ class Child:
     """One decoder.
 
     Attributes:
-        pid: Its process, or what is left of it, until `Nursery.end`.
+        pid: Its process, or what is left of it, until `ForkServer.end`.
         pipe: To it; whoever has it closes it.
     """
 
@@ -52,11 +54,11 @@ class End:
     held_bytes: int
 
 
-class Nursery:
+class ForkServer:
     """Forks decoders, through a process that it starts when the first is wanted. Thread-safe.
 
     Args:
-        program: Module that is run; see `nursery_process`.
+        program: Module that is run; see `fork_server_process`.
     """
 
     def __init__(self, program: str = PROGRAM) -> None:
@@ -120,11 +122,13 @@ class Nursery:
     def _started(self) -> Connection:
         if self._control is None:
             self._control, theirs = Pipe()
-            env = os.environ | _ENVIRONMENT | {"PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
             command = [sys.executable, "-P", "-m", self._program, str(theirs.fileno())]
             with theirs:
                 self._process = subprocess.Popen(  # noqa: S603 - our own module
-                    command, stdin=subprocess.DEVNULL, pass_fds=[theirs.fileno()], env=env
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    pass_fds=[theirs.fileno()],
+                    env=bare_environment() | _LARGE_PAGES,
                 )
         return self._control
 
@@ -140,6 +144,6 @@ class Nursery:
         self._generation += 1
 
 
-nursery = Nursery()
+fork_server = ForkServer()
 """The one of this process."""
-atexit.register(nursery.stop)
+atexit.register(fork_server.stop)

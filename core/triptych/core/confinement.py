@@ -1,4 +1,4 @@
-"""Bounds on this process, set before it touches a foreign file."""
+"""What a process that touches foreign files is denied: secrets, memory, time, files, and to outlive its parent."""
 
 from __future__ import annotations
 
@@ -14,6 +14,19 @@ from pathlib import Path
 _PR_SET_PDEATHSIG = 1
 # Libraries, stacks of threads and the C library's arenas take addresses, if little memory.
 _ADDRESSES_BYTES = 2 << 30
+# Where the loader finds what Python and the libraries were linked against, if not at the usual places.
+_LOADER = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH")
+
+
+def bare_environment() -> dict[str, str]:
+    """Gives a child's environment: where programs and modules are, and none of this process's settings and secrets."""
+    loader = {name: os.environ[name] for name in _LOADER if name in os.environ}
+    # Many threads of a library take memory and gain nothing here.
+    return loader | {
+        "PATH": os.defpath,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "OPENBLAS_NUM_THREADS": "1",
+    }
 
 
 def die_with_parent() -> None:
@@ -30,18 +43,19 @@ def be_silent() -> None:
     os.close(nowhere)
 
 
-def confine(max_bytes: int) -> None:
-    """Bounds memory, and allows neither files to be written nor core dumps.
+def confine(*, memory_bytes: int, file_bytes: int) -> None:
+    """Bounds memory and files, and allows no core dumps.
 
     Where the system knows no such limit (macOS: memory), the others hold.
 
     Args:
-        max_bytes: Memory that the process may still take.
+        memory_bytes: What the process may still take, beside what it has.
+        file_bytes: The largest file that it may write.
     """
     data, addresses = _in_use("VmData"), _in_use("VmSize")
-    _limit(resource.RLIMIT_DATA, data + max_bytes)
-    _limit(resource.RLIMIT_AS, addresses + max_bytes + _ADDRESSES_BYTES)
-    _limit(resource.RLIMIT_FSIZE, 0)
+    _limit(resource.RLIMIT_DATA, data + memory_bytes)
+    _limit(resource.RLIMIT_AS, addresses + memory_bytes + _ADDRESSES_BYTES)
+    _limit(resource.RLIMIT_FSIZE, file_bytes)
     _limit(resource.RLIMIT_CORE, 0)
 
 

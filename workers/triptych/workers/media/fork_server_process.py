@@ -1,7 +1,7 @@
 """The process that forks decoders: everything that they need is imported once, and it has one thread.
 
-Its parent, see `nursery`, asks by JSON: "fork" (then the descriptor of the decoder's pipe comes) for a process id; or
-the id of a decoder that has to end, for its exit code and the most memory that it held. Until then an id stays that
+Its parent, see `fork_server`, asks by JSON: "fork" (then the descriptor of the decoder's pipe comes) for a process id;
+or the id of a decoder that has to end, for its exit code and the most memory that it held. Until then an id stays that
 decoder's, even if it is dead.
 """
 
@@ -16,8 +16,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import recv_handle
 
+from triptych.core.confinement import die_with_parent
 from triptych.workers.media import decoding
-from triptych.workers.media.confinement import die_with_parent
 
 
 def main(control_descriptor: int) -> None:
