@@ -1,9 +1,7 @@
 """Whatever document it is sent, a real worker gives a result or a reason, in bounded memory and time, and lives on."""
 
-import io
 import os
 import signal
-import struct
 import time
 import zlib
 from pathlib import Path
@@ -13,6 +11,7 @@ import pytest
 from e2e.papers import png, scanned_pdf
 from PIL import Image
 from watched_worker import Memory
+from workers.documents import encoded, png_claiming
 
 from triptych.client import specs
 from triptych.core.errors import MediaEncrypted, TriptychError, from_status
@@ -110,21 +109,6 @@ def pdf_with_endless_second_page():
     )
 
 
-def png_claiming(width, height):
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100))]
-    body = b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
-
-
-def file_of(image, kind, **options):
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
 def packed(part, count):
     """The part so many times, deflated."""
     deflater = zlib.compressobj(1)
@@ -149,11 +133,11 @@ def big_picture_in_a_pdf():
 SIBLINGS = {
     "a claim of 4 billion pixels": (lambda: png_claiming(65_535, 65_535), "INPUT_TOO_LARGE"),
     "16,000 x 16,000 pixels in a TIFF": (
-        lambda: file_of(Image.new("1", (16_000, 16_000), 1), "TIFF", compression="group4"), "INPUT_TOO_LARGE",
+        lambda: encoded(Image.new("1", (16_000, 16_000), 1), "TIFF", compression="group4"), "INPUT_TOO_LARGE",
     ),
-    "9,900 x 9,900 pixels with an alpha channel": (lambda: file_of(Image.new("LA", (9_900, 9_900)), "PNG"), ""),
+    "9,900 x 9,900 pixels with an alpha channel": (lambda: encoded(Image.new("LA", (9_900, 9_900)), "PNG"), ""),
     "a TIFF of 2,001 frames": (
-        lambda: file_of(Image.new("1", (8, 8)), "TIFF", save_all=True, append_images=[Image.new("1", (8, 8))] * 2000),
+        lambda: encoded(Image.new("1", (8, 8)), "TIFF", save_all=True, append_images=[Image.new("1", (8, 8))] * 2000),
         "INPUT_TOO_LARGE",
     ),
     "half a PNG": (lambda: png("whole")[:400], "MEDIA_CORRUPT"),

@@ -1,14 +1,12 @@
 """Image files, sound, odd and hostile."""
 
 import io
-import struct
-import zlib
 from contextlib import closing
 
 import numpy as np
 import pytest
 from PIL import Image, ImageChops, ImageOps
-from workers.documents import encoded, picture
+from workers.documents import encoded, picture, png_claiming
 
 from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaTypeUnsupported, RangeOutsideSource
 from triptych.workers.media.images import ImagePages, decode_image
@@ -146,15 +144,6 @@ def test_an_animation_is_its_first_frame(kind):
     with images_in(data) as pages:
         assert pages.page_count == 1
         assert np.abs(pages.pixels(1)[0].astype(int) - np.asarray(PAGE).astype(int)).mean() < 3
-
-
-def png_claiming(width, height):
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100))]
-    body = b"".join(
-        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def test_a_claimed_size_is_refused_before_decoding():
