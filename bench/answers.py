@@ -24,6 +24,7 @@ from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobEvent, JobResult, JobSpec
 from triptych.v1.reasoning_pb2 import AnswerStatus, QuoteMatch, ReasoningResult, ReasoningSpec, SourceDocument
 from triptych.workers.attempt import Attempt
+from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.reasoning.children import ChildOutcome
 from triptych.workers.reasoning.pipeline import answer
 from triptych.workers.stations import Stations
@@ -62,7 +63,7 @@ class LocalChildren:
         catalog = Catalog.load(settings)
         self._stations = {kind: Stations(settings, kind, catalog) for kind in ("ocr", "transcription", "vision")}
         self._cache = cache
-        pages = {"max_page_count": settings.max_page_count, "max_page_pixels": settings.max_page_pixels}
+        pages = {"limits": PageLimits.of(settings)}
         self._limits = {"ocr": pages, "vision": pages, "transcription": {"max_audio_s": settings.max_audio_s}}
 
     async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:

@@ -16,10 +16,9 @@ import importlib.util
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from difflib import SequenceMatcher
 from math import inf
 from pathlib import Path
@@ -27,12 +26,11 @@ from typing import Any
 
 import numpy as np
 from clips import samples_of
+from own_stack import own_stack
 from proof import Proof, arguments, quantile
 from toy_stack import Process
 
 from triptych.client import Client
-from triptych.core.settings import Settings
-from triptych.core.testing import ThrowawayRedis, free_port
 from triptych.services.live.sound import Sound
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult, TranscriptWord
 from triptych.v1.transcription_service_pb2 import (
@@ -92,31 +90,6 @@ def joined(public: Path, seconds: float) -> tuple[bytes, str]:
         if sum(map(len, parts)) >= seconds * SAMPLE_RATE_HZ:
             break
     return np.concatenate(parts).tobytes(), " ".join(texts)
-
-
-@contextmanager
-def running(models_dir: str) -> Iterator[tuple[Client, Process]]:
-    redis = ThrowawayRedis()
-    address = f"127.0.0.1:{free_port()}"
-    with tempfile.TemporaryDirectory(prefix="triptych-live-") as folder:
-        env = {"TRIPTYCH_REDIS_URL": redis.url, "TRIPTYCH_STATE_DIR": folder, "TRIPTYCH_MODELS_DIR": models_dir}
-        commands = {
-            "service": ("-m", "triptych.services", "transcription", "--listen", address),
-            "worker": ("-m", "triptych.workers", "transcription"),
-        }
-        processes = {name: Process(command, env, Path(folder), name) for name, command in commands.items()}
-        try:
-            redis.start()
-            for process in processes.values():
-                process.start()
-            for process in processes.values():
-                process.until_ready()
-            with Client(address) as client:
-                yield client, processes["worker"]
-        finally:
-            for process in processes.values():
-                process.kill()
-            redis.close()
 
 
 def file_mode(client: Client, pcm: bytes) -> TranscriptionResult:
@@ -229,8 +202,8 @@ def main() -> int:
     spec.loader.exec_module(score)
     endpointing = Endpointing(silence_ms=given.silence_ms, max_utterance_ms=given.utterance_ms)
     proof = Proof()
-    with running(str(Settings().models_dir)) as (client, worker):
-        measure(client, worker, pcm, text, endpointing, score, proof)
+    with own_stack("transcription") as stack:
+        measure(stack.client, stack.worker, pcm, text, endpointing, score, proof)
     return proof.conclude(given.json)
 
 

@@ -10,23 +10,20 @@ bound.
 """
 
 import argparse
-import json
 import os
-import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import av
 import numpy as np
 import numpy.typing as npt
 from clips import samples_of
 from proof import Proof
+from watched_worker import Memory, cpu_s, stack
 
 from triptych.client import Client, specs
 from triptych.v1.job_pb2 import CachePolicy, JobOptions, JobState
@@ -63,73 +60,6 @@ def frame_of(samples: npt.NDArray[np.int16]) -> Any:
     frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout="mono")
     frame.sample_rate = SAMPLE_RATE_HZ
     return frame
-
-
-@contextmanager
-def stack(folder: Path) -> Iterator[tuple[Client, int]]:
-    """Gives a client of `triptych up` in a folder of its own, and the process of its speech worker."""
-    path = os.pathsep.join(entry for entry in sys.path if entry)
-    env = os.environ | {"TRIPTYCH_STATE_DIR": str(folder), "PYTHONPATH": path}
-
-    def run(command: str, *arguments: str) -> None:
-        subprocess.run([sys.executable, "-m", "triptych.cli", command, *arguments], env=env, check=True)
-
-    try:
-        run("up", "--no-pull")
-        record = json.loads((folder / "stack.json").read_text("utf-8"))
-        (pid,) = (one["pid"] for one in record["processes"] if one["name"].startswith("worker-transcription"))
-        with Client(record["target"]) as client:
-            yield client, pid
-    finally:
-        run("down")
-
-
-def tree(pid: int) -> Iterator[Path]:
-    """Yields the folders in /proc of a process and its children."""
-    yield Path(f"/proc/{pid}")
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text("utf-8").split():
-            yield from tree(int(child))
-
-
-def cpu_s(pid: int) -> float:
-    """Gives the CPU seconds of a process and its children."""
-    # After the name in parentheses: the 12th and 13th field are ticks in user and in system mode.
-    stats = [(folder / "stat").read_text("utf-8").rpartition(")")[2].split() for folder in tree(pid)]
-    return sum(int(stat[11]) + int(stat[12]) for stat in stats) / os.sysconf("SC_CLK_TCK")
-
-
-class Memory:
-    """Watches how much a process and its children hold; a context manager."""
-
-    def __init__(self, pid: int) -> None:
-        self.peak_bytes = 0
-        self._pid = pid
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-
-    def __enter__(self) -> Self:
-        self.before_bytes = held_bytes(self._pid)
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._thread.join()
-
-    def _watch(self) -> None:
-        while not self._over.wait(0.1):
-            self.peak_bytes = max(self.peak_bytes, held_bytes(self._pid))
-
-
-def held_bytes(pid: int) -> int:
-    """Gives the proportional set size of a process and its children; one that has just ended holds nothing."""
-    held = 0
-    with suppress(OSError):
-        for folder in tree(pid):
-            lines = (folder / "smaps_rollup").read_text("utf-8").splitlines()
-            held += sum(int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:"))
-    return held
 
 
 def transcribe(client: Client, pid: int, recording: Path, config: TranscriptionConfig, proof: Proof) -> float:
@@ -169,7 +99,11 @@ def main() -> int:
         join(given.files, given.seconds, given.kind, recording)
         proof.found("recording, s", given.seconds)
         proof.found("recording, MB", recording.stat().st_size / 1e6)
-        with stack(Path(folder) / "state") as (client, pid), Memory(pid) as memory:
+        with (
+            stack(Path(folder) / "state", "transcription") as (target, pid),
+            Client(target) as client,
+            Memory(pid) as memory,
+        ):
             first_s = transcribe(client, pid, recording, TranscriptionConfig(beam_size=given.beam), proof)
     proof.found("load of the machine", os.getloadavg()[1])
     proof.found("worker and children before, MB", memory.before_bytes / 1e6)

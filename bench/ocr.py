@@ -23,9 +23,9 @@ import sys
 import tempfile
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
@@ -35,13 +35,11 @@ from unittest.mock import patch
 from accuracy_run.manifest import items
 from accuracy_run.page_words import overlap
 from cpu_seconds import Run, measured
+from own_stack import own_stack
 from PIL import Image
-from proof import Process, Proof, arguments
-from redis import Redis
+from proof import Proof, arguments
 
-from triptych.client import Client
 from triptych.core.settings import Settings
-from triptych.core.testing import ThrowawayRedis, free_port
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.job_pb2 import CachePolicy, JobOptions
 from triptych.v1.ocr_pb2 import OcrPage
@@ -178,33 +176,6 @@ def tesseract_run(paths: Sequence[Path]) -> dict[str, Run]:
     return {"Tesseract": measured(lambda: [text(path) for path in paths], os.getpid())}
 
 
-@contextmanager
-def stack(threads: int, settings: Mapping[str, str]) -> Iterator[tuple[Client, int, list[int]]]:
-    """Gives a client of a service with one worker, the worker's pid, and those of the service and of Redis."""
-    with ExitStack() as after:
-        folder = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="ocr-")))
-        redis = ThrowawayRedis().start()
-        after.callback(redis.close)
-        address = f"127.0.0.1:{free_port()}"
-        env = {
-            "TRIPTYCH_REDIS_URL": redis.url,
-            "TRIPTYCH_STATE_DIR": str(folder),
-            "TRIPTYCH_OCR_MODEL": MODEL,
-            "TRIPTYCH_DEVICE": "cpu",
-            "TRIPTYCH_ENGINE_THREADS": str(threads),
-            **settings,
-        }
-        worker = Process(("-m", "triptych.workers", "ocr"), env, folder, "worker")
-        service = Process(("-m", "triptych.services", "all", "--listen", address), env, folder, "service")
-        for process in (worker, service):
-            after.callback(process.start().kill)
-        for process in (worker, service):
-            process.until_ready()
-        with Redis.from_url(redis.url) as admin:
-            redis_pid = admin.info("server")["process_id"]
-        yield after.enter_context(Client(address)), worker.pid, [service.pid, redis_pid]
-
-
 def peak_bytes(pid: int) -> int:
     """Gives the most memory that a process has held."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
@@ -215,17 +186,18 @@ def triptych_runs(
     proof: Proof, name: str, settings: Mapping[str, str], paths: Sequence[Path], threads: int
 ) -> dict[str, Run]:
     """Reads with Triptych: 16 callers at once, then one."""
-    with stack(threads, settings) as (client, worker, around), ThreadPoolExecutor(CALLERS) as callers:
+    given = {"TRIPTYCH_OCR_MODEL": MODEL, "TRIPTYCH_DEVICE": "cpu", "TRIPTYCH_ENGINE_THREADS": str(threads), **settings}
+    with own_stack("ocr", given) as stack, ThreadPoolExecutor(CALLERS) as callers:
 
         def text(path: Path) -> str:
-            return client.recognize(path, options=ANEW).pages[0].text
+            return stack.client.recognize(path, options=ANEW).pages[0].text
 
         text(paths[0])
         runs = {
-            name: measured(lambda: list(callers.map(text, paths)), worker, around),
-            f"{name}, one caller": measured(lambda: [text(path) for path in paths], worker, around),
+            name: measured(lambda: list(callers.map(text, paths)), stack.worker.pid, stack.around),
+            f"{name}, one caller": measured(lambda: [text(path) for path in paths], stack.worker.pid, stack.around),
         }
-        proof.at_most(f"{name}: peak memory of the worker, MB", peak_bytes(worker) / 1e6, MAX_MEMORY_MB)
+        proof.at_most(f"{name}: peak memory of the worker, MB", peak_bytes(stack.worker.pid) / 1e6, MAX_MEMORY_MB)
         return runs
 
 

@@ -16,22 +16,18 @@ process threads that wait spin as briefly as in a Triptych worker, which is kind
 import argparse
 import os
 import sys
-import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 from accuracy_run.manifest import Item, items
 from accuracy_run.words import compare
 from cpu_seconds import Run, measured
-from proof import Process, Proof, arguments
-from redis import Redis
+from own_stack import own_stack
+from proof import Proof, arguments
 
-from triptych.client import Client
 from triptych.core.settings import Settings
-from triptych.core.testing import ThrowawayRedis, free_port
 from triptych.v1.job_pb2 import CachePolicy, JobOptions
 from triptych.v1.transcription_pb2 import WINDOW_MODE_FULL, WINDOW_MODE_SHORT, TranscriptionConfig, WindowMode
 
@@ -73,49 +69,28 @@ def theirs(folder: Path, paths: Sequence[Path], threads: int) -> dict[str, Run]:
     return runs
 
 
-@contextmanager
-def stack(threads: int) -> Iterator[tuple[Client, int, list[int]]]:
-    """Gives a client of a service with one worker, the worker's pid, and those of the service and of Redis."""
-    with ExitStack() as after:
-        folder = Path(after.enter_context(tempfile.TemporaryDirectory(prefix="speech-")))
-        redis = ThrowawayRedis().start()
-        after.callback(redis.close)
-        address = f"127.0.0.1:{free_port()}"
-        env = {
-            "TRIPTYCH_REDIS_URL": redis.url,
-            "TRIPTYCH_STATE_DIR": str(folder),
-            "TRIPTYCH_SPEECH_MODEL": MODEL,
-            "TRIPTYCH_DEVICE": "cpu",
-            "TRIPTYCH_ENGINE_THREADS": str(threads),
-        } | SPIN
-        worker = Process(("-m", "triptych.workers", "transcription"), env, folder, "worker")
-        service = Process(("-m", "triptych.services", "all", "--listen", address), env, folder, "service")
-        for process in (worker, service):
-            after.callback(process.start().kill)
-        for process in (worker, service):
-            process.until_ready()
-        with Redis.from_url(redis.url) as admin:
-            redis_pid = admin.info("server")["process_id"]
-        yield after.enter_context(Client(address)), worker.pid, [service.pid, redis_pid]
-
-
 def ours(paths: Sequence[Path], threads: int) -> dict[str, Run]:
     """Transcribes with Triptych."""
-    with stack(threads) as (client, worker, around), ThreadPoolExecutor(CALLERS) as callers:
+    settings = {"TRIPTYCH_SPEECH_MODEL": MODEL, "TRIPTYCH_DEVICE": "cpu", "TRIPTYCH_ENGINE_THREADS": str(threads)}
+    with own_stack("transcription", settings | SPIN) as stack, ThreadPoolExecutor(CALLERS) as callers:
 
         def text(path: Path, mode: WindowMode.ValueType) -> str:
             config = TranscriptionConfig(beam_size=BEAM, window_mode=mode)
-            return client.transcribe(path, config, options=ANEW).text
+            return stack.client.transcribe(path, config, options=ANEW).text
 
         def together(mode: WindowMode.ValueType) -> Run:
-            return measured(lambda: list(callers.map(lambda path: text(path, mode), paths)), worker, around)
+            return measured(
+                lambda: list(callers.map(lambda path: text(path, mode), paths)), stack.worker.pid, stack.around
+            )
 
         text(paths[0], WINDOW_MODE_FULL)
         return {
             "batched": together(WINDOW_MODE_FULL),
             "short": together(WINDOW_MODE_SHORT),
-            "alone": measured(lambda: [text(path, WINDOW_MODE_FULL) for path in paths], worker, around),
-            "short alone": measured(lambda: [text(path, WINDOW_MODE_SHORT) for path in paths], worker, around),
+            "alone": measured(lambda: [text(path, WINDOW_MODE_FULL) for path in paths], stack.worker.pid, stack.around),
+            "short alone": measured(
+                lambda: [text(path, WINDOW_MODE_SHORT) for path in paths], stack.worker.pid, stack.around
+            ),
         }
 
 

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -19,6 +20,9 @@ def pytest_configure(config):
     keep = {"TRIPTYCH_MODELS_DIR"}
     for name in [name for name in os.environ if name.startswith("TRIPTYCH_") and name not in keep]:
         del os.environ[name]
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -97,7 +101,14 @@ def models_dir():
     folder = Settings(_env_file=None).models_dir
     missing = [
         name
-        for name in ("whisper-base", "campplus-zh-en", "pp-ocrv6-small", "qwen2.5-coder-0.5b-instruct")
+        for name in (
+            "whisper-base",
+            "campplus-zh-en",
+            "pp-ocrv6-small",
+            "picodet-cdla",
+            "slanet-plus",
+            "qwen2.5-coder-0.5b-instruct",
+        )
         if not (folder / name).is_dir()
     ]
     if missing:

@@ -20,6 +20,7 @@ from client.standin import StandIn
 from triptych.cli.__main__ import cli
 from triptych.core import errors
 from triptych.v1.job_pb2 import JobResult
+from triptych.v1.ocr_pb2 import OcrMode
 
 Triptych = Callable[..., Awaitable[Result]]
 
@@ -127,6 +128,20 @@ async def test_ocr_prints_pages_and_says_which_one_failed(
     assert "x 0-50% y 0-10%  one" in (await triptych("ocr", files[0], "--lines")).stdout
 
 
+async def test_ocr_writes_markdown_where_layout_is_asked_for(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    lines = [{"text": "Report", "polygon": [0, 0, 0.5, 0, 0.5, 0.1, 0, 0.1]}, {"text": "one", "polygon": [0] * 8}]
+    blocks = [
+        {"kind": "BLOCK_KIND_TITLE", "line_indices": [0], "markdown": "# Report"},
+        {"kind": "BLOCK_KIND_PARAGRAPH", "line_indices": [1], "markdown": "one"},
+    ]
+    page = {"page_number": 1, "text": "Report\none", "lines": lines, "blocks": blocks}
+    server.jobs.outcome = {"result": JobResult(ocr={"pages": [page]})}
+    assert (await triptych("ocr", files[0], "--layout")).stdout == "# Report\n\none\n"
+    assert [spec.ocr.config.mode for spec in server.jobs.specs] == [OcrMode.OCR_MODE_LAYOUT]
+
+
 async def test_purge_tells_what_went_and_that_nothing_is_left(
     server: StandIn, triptych: Triptych, files: list[str]
 ) -> None:
@@ -160,13 +175,32 @@ async def test_see_prints_what_the_model_says(server: StandIn, triptych: Triptyc
     assert (await triptych("see", files[0], "What is this?")).stdout == "a cat\n"
 
 
+async def test_a_password_goes_along_however_it_is_given(
+    server: StandIn, triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.jobs.outcome = {"result": JobResult(ocr={"pages": [{"page_number": 1, "text": "one"}]})}
+    await triptych("ocr", files[0], "--password", "secret")
+    monkeypatch.setenv("TRIPTYCH_PASSWORD", "of the shell")
+    await triptych("ocr", files[0])
+    asking = ("ocr", files[0], "--password", "-")
+    asked = await asyncio.to_thread(CliRunner().invoke, cli, asking, input="typed\n")
+    assert [spec.ocr.input.password for spec in server.jobs.specs] == ["secret", "of the shell", "typed"]
+    assert asked.stdout == "one\n"
+    assert "typed" not in asked.output
+    server.jobs.outcome = {"result": JobResult(reasoning={"answer": {"text": "610", "status": 1}})}
+    await triptych("ask", "How much?", *files, "--password", "secret")
+    assert [document.input.password for document in server.jobs.specs[-1].reasoning.documents] == ["secret", "secret"]
+
+
 async def test_a_failed_job_is_one_sentence_and_exit_code_1(
     server: StandIn, triptych: Triptych, files: list[str]
 ) -> None:
     server.jobs.outcome = {"error": errors.MediaEncrypted("the PDF is encrypted").to_status()}
     result = await triptych("ocr", files[0])
     assert result.exit_code == 1
-    assert "error: the PDF is encrypted\nhint: remove the password first\n" in result.stderr
+    assert (
+        "error: the PDF is encrypted\nhint: give the password with --password or TRIPTYCH_PASSWORD\n" in result.stderr
+    )
     facts = json.loads((await triptych("ocr", files[0], "--json")).stdout)["error"]
     assert facts["reason"] == "MEDIA_ENCRYPTED"
     assert facts["metadata"]["job"].startswith("jobs/")
@@ -269,7 +303,7 @@ async def test_a_failed_part_of_an_answer_keeps_its_hint(server: StandIn, tripty
     )
     server.jobs.outcome = {"error": failed.to_status()}
     said = (await triptych("ask", "What?", files[0])).stderr
-    assert "error: 'invoice.pdf' failed: locked\nhint: remove the password first\n" in said
+    assert "error: 'invoice.pdf' failed: locked\nhint: give the password with --password or TRIPTYCH_PASSWORD\n" in said
 
 
 async def test_a_wrong_setting_is_named(triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:

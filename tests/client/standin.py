@@ -267,15 +267,24 @@ class Speech(transcription_service_pb2_grpc.TranscriptionServiceServicer):
 
 
 class Ocr(ocr_service_pb2_grpc.OcrServiceServicer):
-    """Always answers with a result that is too large to be inline."""
+    """Always answers with a result that is too large to be inline; files of it are what was asked for."""
 
     def __init__(self, blobs: Blobs) -> None:
         self.blobs = blobs
+        self.formats: list[Any] = []
 
     async def Recognize(self, request: Any, context: Any) -> Any:  # noqa: N802
         pages = [ocr_pb2.OcrPage(page_number=1, text="x" * 300_000)]
         name = self.blobs.put(JobResult(ocr=ocr_pb2.OcrResult(pages=pages)).SerializeToString())
         return ocr_service_pb2.RecognizeResponse(job=Job(name="jobs/8"), result_blob=name)
+
+    async def FormatPages(self, request: Any, context: Any) -> Any:  # noqa: N802
+        self.formats.append(request)
+        if request.job == "jobs/none":
+            await fail(context, JobNotFound(f"{request.job} is unknown"))
+        if request.job:
+            return ocr_service_pb2.FormatPagesResponse(content_blob=self.blobs.put(b"%PDF-" + b"x" * 700_000))
+        return ocr_service_pb2.FormatPagesResponse(content=request.result.pages[0].text.encode())
 
 
 class System(system_service_pb2_grpc.SystemServiceServicer):
@@ -327,6 +336,7 @@ class StandIn:
         self.blobs = Blobs()
         self.jobs = Jobs(self.blobs)
         self.speech = Speech()
+        self.ocr = Ocr(self.blobs)
         self.webhooks = Webhooks()
         self.target = ""
 
@@ -336,7 +346,7 @@ class StandIn:
         blob_service_pb2_grpc.add_BlobServiceServicer_to_server(self.blobs, self.server)
         job_service_pb2_grpc.add_JobServiceServicer_to_server(self.jobs, self.server)
         transcription_service_pb2_grpc.add_TranscriptionServiceServicer_to_server(self.speech, self.server)
-        ocr_service_pb2_grpc.add_OcrServiceServicer_to_server(Ocr(self.blobs), self.server)
+        ocr_service_pb2_grpc.add_OcrServiceServicer_to_server(self.ocr, self.server)
         system_service_pb2_grpc.add_SystemServiceServicer_to_server(System(), self.server)
         vision_service_pb2_grpc.add_VisionServiceServicer_to_server(
             vision_service_pb2_grpc.VisionServiceServicer(), self.server

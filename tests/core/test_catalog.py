@@ -50,7 +50,7 @@ def test_the_embedded_models_are_complete(tmp_path):
 
 def test_models_are_found_by_kind(tmp_path):
     found = load(tmp_path).for_kind(JobKind.JOB_KIND_OCR)
-    assert [model.name for model in found] == ["pp-ocrv6-small"]
+    assert [model.name for model in found] == ["picodet-cdla", "pp-ocrv6-small", "slanet-plus"]
 
 
 def test_models_are_found_by_the_languages_that_they_say_they_know(tmp_path):
@@ -79,7 +79,7 @@ def test_a_reader_with_a_part_that_is_unpinned_is_unpinned_too(tmp_path):
 def test_an_unknown_name_gets_the_nearest_ones(tmp_path):
     with pytest.raises(ModelNotFound, match=r"'wisper-bas'; did you mean whisper-base\?"):
         load(tmp_path).get("wisper-bas")
-    with pytest.raises(ModelNotFound, match=r"known are campplus-zh-en, pp-ocrv6-small, "):
+    with pytest.raises(ModelNotFound, match=r"known are campplus-zh-en, picodet-cdla, pp-ocrv6-small, "):
         load(tmp_path).get("zzz")
 
 

@@ -20,6 +20,13 @@ HEADS = {
     b"\xff\xf1\x50\x80": "audio/aac",
     b"\x00\x00\x00\x20ftypM4A ": "audio/mp4",
     b"\x00\x00\x00\x20ftypisom": "video/mp4",
+    b"\x00\x00\x00\x18ftypheic\x00\x00\x00\x00mif1heic": "image/heic",
+    b"\x00\x00\x00\x1cftypmif1\x00\x00\x00\x00mif1heicmeta": "image/heic",
+    b"\x00\x00\x00\x20ftypavif\x00\x00\x00\x00avifmif1miafMA1B": "image/avif",
+    b"\x00\x00\x00\x1cftypmif1\x00\x00\x00\x00mif1avifmeta": "image/avif",
+    b"\x00\x00\x00\x14ftypmif1\x00\x00\x00\x00mif1avif": "image/heic",
+    b"\x00\x00\x00\x1cftypisom\x00\x00\x00\x00isommp41avif": "video/mp4",
+    b"MM\x00+\x00\x08": "image/tiff",
     b"\x1aE\xdf\xa3....webm": "video/webm",
     b".snd\x00\x00\x00\x18": "audio/basic",
     b"wvpk": "audio/x-wavpack",
@@ -45,6 +52,7 @@ def test_the_right_type_by_any_of_its_names_is_accepted():
     assert checked_type(b"RIFF\x00\x00\x00\x00WAVEfmt ", "audio/x-wav; codecs=1") == "audio/wav"
     assert checked_type(b"\x00\x00\x00\x20ftypM4A ", "video/mp4") == "audio/mp4"
     assert checked_type(b"0&\xb2u\x8ef\xcf\x11", "audio/x-ms-wma") == "video/x-ms-asf"
+    assert checked_type(b"\x00\x00\x00\x18ftypheic", "image/heif") == "image/heic"
     assert checked_type(b"%PDF-1.4", "") == "application/pdf"
     assert checked_type(b"%PDF-1.4", "application/octet-stream") == "application/pdf"
 

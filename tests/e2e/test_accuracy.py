@@ -1,4 +1,4 @@
-"""The bench of accuracy, as it is run: it starts a service of its own and hears the clips through it."""
+"""The bench of accuracy, as it is run: it starts a service of its own, and hears clips and reads pages through it."""
 
 import json
 import shutil
@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from workers.engines.test_paddle_ocr import PHOTOTEST
 from workers.recordings import noise, silence, wav
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights]
@@ -56,3 +58,36 @@ def test_clips_are_heard_through_a_service_and_scored(manifest, models_dir, monk
     assert "my fellow Americans" in json.loads((manifest.parent / "heard.json").read_text())["en-kennedy.opus"]
     good = accuracy("--only", "e", "--max-wer", "0")
     assert (good.returncode, good.stdout.splitlines()[-1]) == (0, "WER 0.000 English 0.000 invented 0"), good.stdout
+
+
+def test_pages_are_read_through_a_service_and_scored(tmp_path, data_dir, models_dir, monkeypatch):
+    monkeypatch.setenv("TRIPTYCH_MODELS_DIR", str(models_dir))
+    shutil.copy(data_dir / "pages" / "phototest.tif", tmp_path / "upright.tif")
+    with Image.open(tmp_path / "upright.tif") as image:
+        image.rotate(180).save(tmp_path / "over.png")
+    (tmp_path / "broken.png").write_bytes((tmp_path / "over.png").read_bytes()[:200])
+    (tmp_path / "true.txt").write_text(PHOTOTEST)
+    manifest = tmp_path / "manifest.json"
+    manifest.write_text(
+        json.dumps(
+            [
+                {
+                    "id": file,
+                    "file": file,
+                    "modality": "document_image",
+                    "lang": "en",
+                    "ground_truth": {"text_file": "true.txt"},
+                }
+                for file in ("upright.tif", "over.png", "broken.png")
+            ]
+        )
+    )
+    command = [sys.executable, str(BENCH), "ocr", str(manifest), "--per-item", "--min-f1", "0.6"]
+    command += ["--predictions", str(tmp_path / "read.json")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, check=False)
+    assert done.returncode == 1, "a page could not be read"
+    lines = done.stdout.splitlines()
+    assert lines[-1] == "F1 0.667 pages 3", done.stdout + done.stderr
+    assert any(line.startswith("over.png  en  F1 1.000") and "turned by 180" in line for line in lines)
+    assert any(line.startswith("broken.png failed: MEDIA_") for line in lines)
+    assert json.loads((tmp_path / "read.json").read_text())["over.png"].split() == PHOTOTEST.split()

@@ -25,6 +25,7 @@ async def test_a_lost_workers_job_goes_back_to_its_queue(serve, worker, samples,
     job = (await client.jobs.SubmitJob(pb.SubmitJobRequest(spec=spec(samples)))).job
     watch = client.jobs.WatchJob(pb.WatchJobRequest(name=job.name))
     await worker.claim()  # and never a word again
+    worker.lease_s = 10
     again = await asyncio.wait_for(worker.claim(), 10)
     assert again.attempt == 2
 

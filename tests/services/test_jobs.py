@@ -6,13 +6,16 @@ import grpc
 import pytest
 from google.protobuf.duration_pb2 import Duration
 
-from triptych.core import jobs
+from triptych.core import jobs, lookup
 from triptych.core.errors import MediaCorrupt
 from triptych.core.records import new_job_id
+from triptych.core.sources import inputs
 from triptych.v1 import job_service_pb2 as pb
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobEvent, JobKind, JobOptions, JobPriority, JobSpec, JobState, JobView
 from triptych.v1.ocr_pb2 import OcrPage, OcrSpec
+from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
+from triptych.v1.vision_pb2 import CHAT_ROLE_USER, ChatMessage, ContentPart, ImagePart, VisionSpec
 
 S = JobState
 
@@ -35,6 +38,37 @@ async def test_a_job_is_accepted_at_once_and_waits_for_a_worker(client, submit):
     full = (await client.jobs.GetJob(pb.GetJobRequest(name=job.name))).job
     assert full.spec.ocr.input.blob.startswith("blobs/sha256-")
     assert full.labels == {"team": "x"}
+
+
+async def test_a_password_reaches_the_worker_and_is_told_to_nobody(client, samples, store):
+    locked = InputSource(content=samples.pdf, password="open sesame")
+    image = ImagePart(input=InputSource(content=samples.png, password="open sesame"))
+    turn = ChatMessage(role=CHAT_ROLE_USER, parts=[ContentPart(image=image), ContentPart(text="What is it?")])
+    for spec in (
+        JobSpec(ocr=OcrSpec(input=locked)),
+        JobSpec(vision=VisionSpec(messages=[turn])),
+        JobSpec(reasoning=ReasoningSpec(documents=[SourceDocument(input=locked)], question="What is due?")),
+    ):
+        name = (await client.jobs.SubmitJob(pb.SubmitJobRequest(spec=spec))).job.name
+        told = [
+            await client.jobs.GetJob(pb.GetJobRequest(name=name, view=JobView.JOB_VIEW_FULL)),
+            await client.jobs.WaitJob(
+                pb.WaitJobRequest(name=name, timeout=Duration(nanos=1_000_000), view=JobView.JOB_VIEW_FULL), timeout=5
+            ),
+            await client.jobs.ListJobs(pb.ListJobsRequest()),
+            await anext(aiter(client.jobs.WatchJob(pb.WatchJobRequest(name=name)))),
+        ]
+        assert all(b"sesame" not in answer.SerializeToString() for answer in told)
+        assert told[0].job.spec.WhichOneof("spec") == spec.WhichOneof("spec")
+        record = await store.run(lookup.get(name.removeprefix("jobs/"), "default"))
+        assert [source.password for _, source in inputs(record.job_spec())] == ["open sesame"]
+
+
+async def test_a_password_is_of_bounded_length(client, samples, fails):
+    spec = JobSpec(ocr=OcrSpec(input=InputSource(content=samples.pdf, password="x" * 256)))
+    failed = await fails(client.jobs.SubmitJob(pb.SubmitJobRequest(spec=spec)))
+    assert failed.reason == "FIELD_INVALID"
+    assert failed.error.metadata["field"] == "spec.ocr.input.password"
 
 
 async def test_the_message_is_in_the_queue_when_the_answer_arrives(submit, store):
@@ -220,7 +254,7 @@ async def test_force_cancels_before_it_deletes(client, submit, worker, fails):
 async def test_force_gives_up_on_a_job_that_does_not_stop(client, submit, worker, fails):
     job = await submit()
     await worker.claim()
-    failed = await fails(client.jobs.DeleteJob(pb.DeleteJobRequest(name=job.name, force=True), timeout=0.6))
+    failed = await fails(client.jobs.DeleteJob(pb.DeleteJobRequest(name=job.name, force=True), timeout=2))
     assert failed.reason == "JOB_NOT_TERMINAL"
 
 

@@ -24,6 +24,7 @@ from triptych.v1.transcription_pb2 import (
 )
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, ImagePart, VisionSpec
 
+LAYOUT = OcrMode.OCR_MODE_LAYOUT
 PNG = InputSource(content=b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 8, 8))
 WAV = InputSource(content=b"RIFF\0\0\0\0WAVEfmt ")
 USER, ASSISTANT = ChatRole.CHAT_ROLE_USER, ChatRole.CHAT_ROLE_ASSISTANT
@@ -186,11 +187,18 @@ def test_speakers_are_refused_at_once_where_nobody_tells_them_apart():
     check_spec(spec, "spec", Settings(_env_file=None))
 
 
+@pytest.mark.parametrize("missing", ["layout_model", "table_model"])
+@pytest.mark.parametrize("spec", [ocr(mode=LAYOUT), reasoning(ocr=OcrConfig(mode=LAYOUT))])
+def test_layout_is_refused_at_once_where_a_model_for_it_is_missing(spec, missing):
+    with pytest.raises(FeatureDisabled, match="TRIPTYCH_LAYOUT_MODEL or TRIPTYCH_TABLE_MODEL is empty"):
+        check_spec(spec, "spec", Settings(_env_file=None, **{missing: ""}))
+    check_spec(spec, "spec", Settings(_env_file=None))
+
+
 async def test_what_is_not_offered_yet_is_refused_at_once(check, fails):
     schema = '{"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}'
     images = ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES
     for spec in (
-        ocr(mode=OcrMode.OCR_MODE_LAYOUT),
         ocr(enable_unwarping=True),
         vision(output_json_schema=schema),
         reasoning(schema=schema),

@@ -2,6 +2,8 @@
 
 import functools
 import io
+import struct
+import zlib
 
 from PIL import Image, ImageDraw, ImageFont
 
@@ -32,6 +34,16 @@ def encoded(image, kind="PNG", **options):
     return file.getvalue()
 
 
+def png_claiming(width, height):
+    """A PNG whose header tells this size, with hardly any pixels."""
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"\0" * 100))]
+    body = b"".join(
+        struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data)) for name, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
 def scan(*pages):
     """A PDF of pictures only."""
     return encoded(pages[0], "PDF", resolution=150, save_all=True, append_images=pages[1:])
@@ -54,6 +66,34 @@ def text_pdf(*pages, media_box="0 0 400 200"):
         ).encode()
         objects[number + 1] = b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content)
     objects[2] = f"<< /Type /Pages /Kids [{' '.join(kids)}] /Count {len(kids)} >>".encode()
+    return _pdf_file(objects)
+
+
+def drawn_pdf(content, *, page="", objects=None):
+    """A PDF of one page of 400 x 200 points from its content stream. /F1 is Helvetica, /I a black picture, /X a form.
+
+    `page` has more entries of the page, `objects` more objects by number, from 20 up.
+    """
+    picture = (
+        b"<< /Type /XObject /Subtype /Image /Width 1 /Height 1 /ColorSpace /DeviceGray /BitsPerComponent 8 /Length 1 >>"
+    )
+    return _pdf_file(
+        {
+            1: b"<< /Type /Catalog /Pages 2 0 R >>",
+            2: b"<< /Type /Pages /Kids [10 0 R] /Count 1 >>",
+            3: b"<< /Type /Font /Subtype /Type1 /BaseFont /Helvetica >>",
+            4: picture + b"\nstream\n\0\nendstream",
+            10: (
+                "<< /Type /Page /Parent 2 0 R /MediaBox [0 0 400 200] /Contents 11 0 R /Resources <<"
+                f" /Font << /F1 3 0 R >> /XObject << /I 4 0 R /X 20 0 R >> >> {page} >>"
+            ).encode(),
+            11: b"<< /Length %d >>\nstream\n%s\nendstream" % (len(content), content),
+            **(objects or {}),
+        }
+    )
+
+
+def _pdf_file(objects):
     body = b"%PDF-1.7\n"
     offsets = {}
     for number, value in sorted(objects.items()):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.argument("question")
 @click.argument("files", type=options.file_type, nargs=-1, required=True)
 @options.pages_option
+@options.password_option
 @options.model_option
 @options.language_option
 @click.option(
@@ -41,6 +42,7 @@ def ask(
     question: str,
     files: tuple[Path, ...],
     pages: str,
+    password: str,
     model: str,
     language: str,
     pictures: Path | None,
@@ -71,10 +73,11 @@ def ask(
             files,
             config,
             pages=pages,
+            password=password,
             timeout_s=timeout_s,
             quietly=quiet(as_json),
         )
-    written = draw(result, files, pictures) if pictures else []
+    written = draw(result, files, pictures, password) if pictures else []
     if as_json:
         echo_json(
             {"job": job.name, **as_dict(result), **({"pictures": [str(path) for path in written]} if pictures else {})}
@@ -94,6 +97,7 @@ def answer(
     config: ReasoningConfig | None = None,
     *,
     pages: str = "",
+    password: str = "",
     timeout_s: float,
     quietly: bool,
 ) -> tuple[Job, ReasoningResult]:
@@ -102,7 +106,7 @@ def answer(
     from triptych.core.errors import StageFailed
 
     ranges = options.page_ranges(pages)
-    documents = client.sources(files)
+    documents = client.sources(files, password=password)
     spec = specs.reasoning(question, documents, config, pages=ranges)
     try:
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly)
@@ -144,14 +148,14 @@ def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
             click.secho(f"error: {name}: {report.error.message}", fg="red", err=True)
 
 
-def draw(result: ReasoningResult, files: tuple[Path, ...], folder: Path) -> list[Path]:
+def draw(result: ReasoningResult, files: tuple[Path, ...], folder: Path, password: str = "") -> list[Path]:
     """Writes a picture per piece of evidence."""
     from triptych.cli.pictures import draw_evidence
 
     names = by_document(files)
     folder.mkdir(parents=True, exist_ok=True)
     return [
-        draw_evidence(found, names[found.document_id], folder)
+        draw_evidence(found, names[found.document_id], folder, password)
         for found in result.evidence
         if found.document_id in names
     ]

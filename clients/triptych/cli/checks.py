@@ -93,7 +93,7 @@ def weights_checks(settings: Settings) -> Iterator[Check]:
 
     try:
         catalog = Catalog.load(settings)
-        for name in (settings.speech_model, settings.ocr_model, settings.vision_model):
+        for name in settings.default_models:
             if catalog.ready(name):
                 yield Check(name=f"weights {name}", level="ok", message=f"in {settings.models_dir}")
             else:

@@ -35,7 +35,7 @@ def hint_for(error: TriptychError) -> str:
         (errors.QueueFull, "the services are busy; try again later"),
         (errors.HostExhausted, "the host of the services needs more room; `triptych doctor` there says where"),
         (errors.MediaTypeUnsupported, _reader_hint(error.message)),
-        (errors.MediaEncrypted, "remove the password first"),
+        (errors.MediaEncrypted, "give the password with --password or TRIPTYCH_PASSWORD"),
     ]
     if "hint" in error.metadata:
         return error.metadata["hint"]
@@ -52,7 +52,7 @@ def _reader_hint(message: str) -> str:
         return "`triptych transcribe` reads audio and video, `triptych ask` reads all of them"
     if message.endswith("reads audio or video"):
         return "`triptych ocr` reads PDFs and images, `triptych ask` reads all of them"
-    return "audio, video, PDF, PNG, JPEG, WebP, TIFF and BMP can be read"
+    return "audio, video, PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC and AVIF can be read"
 
 
 def exit_code_of(error: TriptychError) -> int:

@@ -12,6 +12,7 @@ from triptych.cli.connection import Server, whole_job
 from triptych.cli.dead import dead
 from triptych.cli.failure import EPILOG, FAILED
 from triptych.cli.printing import age, as_dict, echo_json, echo_listing, enum_word, stage_of
+from triptych.cli.run import events_of
 
 if TYPE_CHECKING:
     from triptych.v1.job_pb2 import Job, JobEvent, JobResult
@@ -145,7 +146,7 @@ def watch(
     state = JobState.JOB_STATE_UNSPECIFIED
     held = last = ""
     with server.connect() as client:
-        for event in client.watch_job(options.job_name(name), include_partials=partials):
+        for event in events_of(client, options.job_name(name), include_partials=partials):
             if as_json:
                 echo_json(as_dict(event), one_line=True)
             elif event.HasField("job") and event.job.state in TERMINAL and not state:

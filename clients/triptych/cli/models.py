@@ -36,7 +36,7 @@ def list_models(*, as_json: bool) -> None:
     In a pipe: name, kind, engine, ready or absent, bytes of the download, licence, revision, source.
     """
     settings = Settings()
-    catalog, defaults = Catalog.load(settings), _defaults(settings)
+    catalog, defaults = Catalog.load(settings), settings.default_models
     facts = [_facts(catalog, entry, is_default=entry.name in defaults) for entry in catalog.entries]
     if as_json:
         echo_json(facts)
@@ -61,7 +61,7 @@ def pull(names: tuple[str, ...], *, as_json: bool) -> None:
 
     settings = Settings()
     catalog = Catalog.load(settings)
-    entries = _with_parts(catalog, names or _defaults(settings))
+    entries = _with_parts(catalog, names or settings.default_models)
     for entry in entries:
         if entry.convert and not catalog.ready(entry.name):
             conversion.require(entry.convert)
@@ -77,7 +77,7 @@ def pull(names: tuple[str, ...], *, as_json: bool) -> None:
         error.metadata.setdefault("hint", UNREACHABLE_HINT)
         raise
     if as_json:
-        echo_json([_facts(catalog, entry, is_default=entry.name in _defaults(settings)) for entry in entries])
+        echo_json([_facts(catalog, entry, is_default=entry.name in settings.default_models) for entry in entries])
 
 
 @models.command(epilog=EPILOG, short_help="Hash every file again.")
@@ -89,7 +89,7 @@ def verify(context: click.Context, names: tuple[str, ...], *, as_json: bool) -> 
     settings = Settings()
     catalog = Catalog.load(settings)
     # A model that is made of others has nothing to hash; its parts are in the list themselves.
-    own = [entry.name for entry in _with_parts(catalog, names or _defaults(settings)) if not entry.uses]
+    own = [entry.name for entry in _with_parts(catalog, names or settings.default_models) if not entry.uses]
     faults = {name: weights.verify(catalog, name) for name in own}
     if as_json:
         wrong = [fault for found in faults.values() for fault in found]
@@ -147,10 +147,6 @@ class PullDisplay:
             progress.update(bar, description=f"{event.model} [green]ready[/]", completed=total, total=total)
         elif event.stage in {"waiting", "converting"}:
             progress.update(bar, description=f"{event.model} [dim]{event.stage}[/]")
-
-
-def _defaults(settings: Settings) -> tuple[str, ...]:
-    return (settings.speech_model, settings.ocr_model, settings.vision_model)
 
 
 def _with_parts(catalog: Catalog, names: Iterable[str]) -> list[ModelEntry]:

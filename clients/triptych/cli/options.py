@@ -22,6 +22,10 @@ def _remember_json(context: click.Context, _parameter: click.Parameter, value: b
     return value
 
 
+def _asked_password(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    return click.prompt("Password", hide_input=True, err=True) if value == "-" else value
+
+
 json_option = click.option(
     "--json", "as_json", is_flag=True, is_eager=True, callback=_remember_json, help="Write JSON for programs."
 )
@@ -36,6 +40,10 @@ language_option = click.option(
 )
 model_option = click.option("--model", default="", metavar="NAME", help="Model; default: the server's.")
 words_option = click.option("--words", is_flag=True, help="Also give every word with its place.")
+password_option = click.option(
+    "--password", default="", envvar="TRIPTYCH_PASSWORD", metavar="TEXT", callback=_asked_password,
+    help="Password of encrypted PDFs; - asks for it, so that no list of processes shows it. [env: TRIPTYCH_PASSWORD]",
+)  # fmt: skip
 timeout_option = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=600, show_default=True, metavar="S",
     help="Longest wait in seconds; then the job is cancelled.",

@@ -41,7 +41,7 @@ def require(files: Iterable[Path]) -> None:
         raise FeatureDisabled(message, metadata={"hint": "pip install 'triptych[worker,speech]'"})
 
 
-def draw_evidence(evidence: Evidence, file: Path, folder: Path) -> Path:
+def draw_evidence(evidence: Evidence, file: Path, folder: Path, password: str = "") -> Path:
     """Writes the picture of one piece of evidence and gives its path, `<folder>/<evidence id>-<file>.png`.
 
     Raises:
@@ -53,7 +53,7 @@ def draw_evidence(evidence: Evidence, file: Path, folder: Path) -> Path:
 
         image = draw_wave(file, evidence.audio.start_ms, evidence.audio.end_ms)
     else:
-        image = _page(file, evidence.page.page_number)
+        image = _page(file, evidence.page.page_number, password)
         _box(image, list(evidence.page.polygon))
     image = _with_caption(image, line(evidence, {evidence.document_id: file}))
     path = folder / f"{evidence.evidence_id}-{file.stem}.png"
@@ -61,14 +61,14 @@ def draw_evidence(evidence: Evidence, file: Path, folder: Path) -> Path:
     return path
 
 
-def _page(file: Path, page_number: int) -> Image:
+def _page(file: Path, page_number: int, password: str) -> Image:
     """Renders a page as a viewer shows it, which is the frame of the contract's coordinates."""
     from PIL import Image, ImageOps
 
     if file.suffix.lower() == ".pdf":
         import pypdfium2
 
-        with pypdfium2.PdfDocument(file) as document:
+        with pypdfium2.PdfDocument(file, password=password or None) as document:
             page = document[page_number - 1]
             image: Image.Image = page.render(scale=PAGE_WIDTH_PX / page.get_width()).to_pil()
             return image.convert("RGB")

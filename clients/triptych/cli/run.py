@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import click
@@ -42,7 +44,7 @@ def run_job(
     job = client.submit(spec, JobOptions(priority=JobPriority.JOB_PRIORITY_INTERACTIVE))
     try:
         with JobDisplay(quiet=quiet) as display:
-            for event in client.watch_job(job.name, include_partials=heed is not None, timeout_s=timeout_s):
+            for event in events_of(client, job.name, include_partials=heed is not None, timeout_s=timeout_s):
                 display.show(event)
                 if heed:
                     heed(event, display)
@@ -56,6 +58,32 @@ def run_job(
         client.cancel_job(job.name)
         raise TimedOut(f"{job.name} was not done after {timeout_s:g} s and is cancelled") from None
     return job, client.result(job)
+
+
+def events_of(
+    client: Client, name: str, *, include_partials: bool, timeout_s: float | None = None
+) -> Iterator[JobEvent]:
+    """Gives the events of a job, as `Client.watch_job` does, so that Ctrl-C may come at any time.
+
+    A thread of its own waits for them: an interrupt inside of gRPC's waiting can meet a lock that is half released, and
+    become another error.
+    """
+    told: SimpleQueue[JobEvent | BaseException | None] = SimpleQueue()
+
+    def receive() -> None:
+        try:
+            for event in client.watch_job(name, include_partials=include_partials, timeout_s=timeout_s):
+                told.put(event)
+        except BaseException as error:  # noqa: BLE001 - raised where it is waited for
+            told.put(error)
+        else:
+            told.put(None)
+
+    threading.Thread(target=receive, name="events", daemon=True).start()
+    while (event := told.get()) is not None:
+        if isinstance(event, BaseException):
+            raise event
+        yield event
 
 
 def quiet(as_json: bool) -> bool:

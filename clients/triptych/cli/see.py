@@ -16,6 +16,7 @@ from triptych.cli.run import quiet, run_job
 @click.argument("image", type=options.file_type)
 @click.argument("prompt")
 @options.model_option
+@options.password_option
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest output in tokens; default: the server's.")
 @options.timeout_option
 @options.server_options
@@ -25,6 +26,7 @@ def see(
     image: Path,
     prompt: str,
     model: str,
+    password: str,
     max_tokens: int | None,
     timeout_s: float,
     server: Server,
@@ -39,7 +41,7 @@ def see(
         max_output_tokens=max_tokens,
     )
     with server.connect() as client:
-        spec = specs.vision(prompt, client.sources([image]), config)
+        spec = specs.vision(prompt, client.sources([image], password=password), config)
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
     if as_json:
         echo_json({"job": job.name, **as_dict(outcome.vision)})

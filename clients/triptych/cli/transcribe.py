@@ -10,10 +10,11 @@ import click
 
 from triptych.cli import options
 from triptych.cli.connection import Server
+from triptych.cli.outputs import checked, format_of, output_options
 from triptych.cli.printing import as_dict, echo_json
 from triptych.cli.run import quiet, run_job
 from triptych.cli.speech_options import cue_options, speech_options
-from triptych.cli.transcript import FORMAT_NAMES, LiveTranscript, format_named, format_of
+from triptych.cli.transcript import FORMAT_NAMES, LiveTranscript, format_named
 
 if TYPE_CHECKING:
     from triptych.v1.transcription_pb2 import TranscriptionConfig
@@ -23,14 +24,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("file", type=options.file_type)
 @speech_options
-@click.option(
-    "--format", "format_name", type=click.Choice(FORMAT_NAMES), help="Write this, not lines with times for people."
-)
-@click.option(
-    "--output", "outputs", type=click.Path(dir_okay=False, writable=True, path_type=Path), multiple=True,
-    metavar="FILE",
-    help="Write into this file, as it ends (.txt .srt .vtt .tsv .json) or --format says; may be repeated.",
-)  # fmt: skip
+@output_options(FORMAT_NAMES, ".txt .srt .vtt .tsv .json", instead_of="lines with times for people")
 @cue_options
 @options.timeout_option
 @options.server_options
@@ -52,7 +46,8 @@ def transcribe(
     if as_json and format_name:
         raise click.UsageError("--json is a format by itself; leave --format out")
     chosen = format_named(format_name) if format_name else None
-    files = [(path, chosen or format_of(path)) for path in _checked(outputs, file)]
+    known = {found.suffix: found for found in map(format_named, FORMAT_NAMES)}
+    files = [(path, chosen or format_of(path, known)) for path in checked(outputs, file, "heard")]
     if any(found.suffix in ("srt", "vtt") for found in [*(found for _, found in files), *([chosen] if chosen else [])]):
         # Subtitles are far closer to what is said with the times of words.
         config.enable_word_timestamps = True
@@ -74,13 +69,3 @@ def transcribe(
         click.echo(chosen.write(result, rules), nl=False)
     elif not files:
         transcript.finish(result)
-
-
-def _checked(outputs: tuple[Path, ...], file: Path) -> tuple[Path, ...]:
-    """Gives the files to be written, before anything is sent."""
-    for path in outputs:
-        if not path.parent.is_dir():
-            raise click.BadParameter(f"there is no folder {path.parent}", param_hint="--output")
-        if path.exists() and path.samefile(file):
-            raise click.BadParameter(f"{path} is what is to be heard", param_hint="--output")
-    return outputs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -25,20 +24,6 @@ def format_named(name: str) -> Format:
     from triptych.v1.transcription_service_pb2 import TranscriptFormat
 
     return FORMATS[TranscriptFormat.Value(f"TRANSCRIPT_FORMAT_{name.upper()}")]
-
-
-def format_of(path: Path) -> Format:
-    """Gives the format that a file's name ends with.
-
-    Raises:
-        click.BadParameter: It is none.
-    """
-    formats = {found.suffix: found for found in map(format_named, FORMAT_NAMES)}
-    suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in formats:
-        known = ", ".join(f".{suffix}" for suffix in formats)
-        raise click.BadParameter(f"{path} ends with none of {known}; or say --format", param_hint="--output")
-    return formats[suffix]
 
 
 def segment_lines(segment: TranscriptSegment) -> Sequence[str]:

@@ -61,8 +61,7 @@ def missing_models(settings: Settings) -> tuple[str, ...]:
     from triptych.core.catalog import Catalog
 
     catalog = Catalog.load(settings)
-    defaults = (settings.speech_model, settings.ocr_model, settings.vision_model)
-    return tuple(name for name in defaults if not catalog.ready(name))
+    return tuple(name for name in settings.default_models if not catalog.ready(name))
 
 
 def _require_weights(settings: Settings) -> None:

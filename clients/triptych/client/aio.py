@@ -12,6 +12,7 @@ from pathlib import Path
 import grpc
 
 from triptych.client import blobs, deliveries, jobs, system, transcripts
+from triptych.client import pages as pages_of
 from triptych.client.async_runner import AsyncRunner
 from triptych.client.calls import Calls
 from triptych.client.channel import DEFAULT_TARGET, MIB
@@ -26,6 +27,7 @@ from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import Job, JobEvent, JobKind, JobOptions, JobResult, JobSpec
 from triptych.v1.job_service_pb2 import JobFilter
 from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
+from triptych.v1.ocr_service_pb2 import PagesFormat
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
 from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
@@ -127,13 +129,35 @@ class AsyncClient(AsyncRunner):
         config: OcrConfig | None = None,
         *,
         pages: Sequence[PageRange] = (),
+        password: str = "",
         options: JobOptions | None = None,
         request_id: str = "",
         timeout_s: float = 600,
     ) -> OcrResult:
-        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error."""
+        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error.
+
+        The password opens an encrypted PDF; no job tells it again.
+        """
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
-        return await self._run(self._calls.recognize(document, config, pages, terms))
+        return await self._run(self._calls.recognize(document, config, pages, password, terms))
+
+    async def format_pages(
+        self,
+        pages: str | OcrResult,
+        pages_format: PagesFormat.ValueType,
+        document: Source | None = None,
+    ) -> bytes:
+        """Writes what was read as text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF; text is UTF-8.
+
+        Args:
+            pages: Name of an OCR job that has succeeded, or a result.
+            pages_format: What to write.
+            document: What was read, for a searchable PDF of a result or of a job whose document is no longer kept.
+
+        Raises:
+            TriptychError: What the server said, or the error with which the job failed.
+        """
+        return await self._run(pages_of.format_pages(pages, pages_format, document, self._calls.max_inline_bytes))
 
     async def generate(
         self,
@@ -242,9 +266,9 @@ class AsyncClient(AsyncRunner):
 
     # Bytes.
 
-    async def sources(self, inputs: Sequence[Source]) -> list[InputSource]:
-        """Makes inputs for one specification: small ones inline, the others uploaded."""
-        return await self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes))
+    async def sources(self, inputs: Sequence[Source], *, password: str = "") -> list[InputSource]:
+        """Makes inputs for one specification: small ones inline, others uploaded; the password opens encrypted PDFs."""
+        return await self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes, password))
 
     async def upload(self, source: str | os.PathLike[str] | bytes, *, ttl_s: float | None = None) -> Blob:
         """Uploads a file or bytes; a broken stream goes on where it stopped, known bytes are not sent."""

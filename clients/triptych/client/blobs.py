@@ -141,12 +141,13 @@ def _name_of(document: Source) -> str:
     return document.blob
 
 
-def as_inputs(sources: Sequence[Source], max_inline_bytes: int) -> Flow[list[InputSource]]:
+def as_inputs(sources: Sequence[Source], max_inline_bytes: int, password: str = "") -> Flow[list[InputSource]]:
     """Makes inputs of one request: small ones inline, the others uploaded.
 
     Args:
         sources: Paths, bytes, or what is an input already.
         max_inline_bytes: Most bytes inline, of all together: one message must hold them.
+        password: Of those that are not yet an input.
     """
     inputs: list[InputSource] = []
     budget = max_inline_bytes
@@ -158,8 +159,8 @@ def as_inputs(sources: Sequence[Source], max_inline_bytes: int) -> Flow[list[Inp
         if local.size_bytes <= budget:
             budget -= local.size_bytes
             content = yield from work(local.read)
-            inputs.append(InputSource(content=content, display_name=local.name))
+            inputs.append(InputSource(content=content, display_name=local.name, password=password))
         else:
             blob = yield from upload(local)
-            inputs.append(InputSource(blob=blob.name, display_name=local.name))
+            inputs.append(InputSource(blob=blob.name, display_name=local.name, password=password))
     return inputs

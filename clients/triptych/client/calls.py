@@ -43,10 +43,11 @@ class Calls:
         document: Source,
         config: OcrConfig | None,
         pages: Sequence[PageRange],
+        password: str,
         terms: Terms,
     ) -> Flow[OcrResult]:
         """Pixels to text."""
-        (source,) = yield from blobs.as_inputs([document], self.max_inline_bytes)
+        (source,) = yield from blobs.as_inputs([document], self.max_inline_bytes, password)
         result = yield from typed.run(specs.ocr(source, config, pages), terms)
         return result.ocr
 

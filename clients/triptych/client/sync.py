@@ -10,6 +10,7 @@ from pathlib import Path
 import grpc
 
 from triptych.client import blobs, deliveries, jobs, system, transcripts
+from triptych.client import pages as pages_of
 from triptych.client.blocking_runner import BlockingRunner
 from triptych.client.calls import Calls
 from triptych.client.channel import DEFAULT_TARGET, MIB
@@ -24,6 +25,7 @@ from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import Job, JobEvent, JobKind, JobOptions, JobResult, JobSpec
 from triptych.v1.job_service_pb2 import JobFilter
 from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
+from triptych.v1.ocr_service_pb2 import PagesFormat
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
 from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
@@ -124,13 +126,35 @@ class Client(BlockingRunner):
         config: OcrConfig | None = None,
         *,
         pages: Sequence[PageRange] = (),
+        password: str = "",
         options: JobOptions | None = None,
         request_id: str = "",
         timeout_s: float = 600,
     ) -> OcrResult:
-        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error."""
+        """Pixels to text: a PDF or an image; no `pages` means all. A page that failed carries its error.
+
+        The password opens an encrypted PDF; no job tells it again.
+        """
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
-        return self._run(self._calls.recognize(document, config, pages, terms))
+        return self._run(self._calls.recognize(document, config, pages, password, terms))
+
+    def format_pages(
+        self,
+        pages: str | OcrResult,
+        pages_format: PagesFormat.ValueType,
+        document: Source | None = None,
+    ) -> bytes:
+        """Writes what was read as text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF; text is UTF-8.
+
+        Args:
+            pages: Name of an OCR job that has succeeded, or a result.
+            pages_format: What to write.
+            document: What was read, for a searchable PDF of a result or of a job whose document is no longer kept.
+
+        Raises:
+            TriptychError: What the server said, or the error with which the job failed.
+        """
+        return self._run(pages_of.format_pages(pages, pages_format, document, self._calls.max_inline_bytes))
 
     def generate(
         self,
@@ -239,9 +263,9 @@ class Client(BlockingRunner):
 
     # Bytes.
 
-    def sources(self, inputs: Sequence[Source]) -> list[InputSource]:
-        """Makes inputs for one specification: small ones inline, the others uploaded."""
-        return self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes))
+    def sources(self, inputs: Sequence[Source], *, password: str = "") -> list[InputSource]:
+        """Makes inputs for one specification: small ones inline, others uploaded; the password opens encrypted PDFs."""
+        return self._run(blobs.as_inputs(inputs, self._calls.max_inline_bytes, password))
 
     def upload(self, source: str | os.PathLike[str] | bytes, *, ttl_s: float | None = None) -> Blob:
         """Uploads a file or bytes; a broken stream goes on where it stopped, known bytes are not sent."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import hashlib
 import os
 import re
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 
 from triptych.core.blobs import (
@@ -24,15 +23,13 @@ from triptych.core.blobs import (
     now_s,
     upload_not_found,
 )
-from triptych.core.errors import DigestMismatch, HostExhausted, UploadOffsetMismatch
+from triptych.core.errors import DigestMismatch, UploadOffsetMismatch
 from triptych.core.media import HEAD_BYTES, sniff
-from triptych.core.room import free_disk_bytes
+from triptych.core.room import disk_room
 
 # A tenant is the operator's word, but never a path.
 _TENANT = re.compile(r"[^A-Za-z0-9_.-]|^\.")
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-# The disk is full, or the quota of its owner.
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 class DirectoryBlobs:
@@ -180,20 +177,8 @@ class DirectoryBlobs:
         with (folder / "lock").open("ab") as file, _locked(file.fileno()):
             yield
 
-    @contextmanager
-    def _room(self, size_bytes: int) -> Iterator[None]:
-        """Says so if the disk turns out to be full."""
-        try:
-            yield
-        except OSError as error:
-            if error.errno not in _FULL:
-                raise
-            raise HostExhausted(
-                "the disk of the blobs is full; try again later",
-                resource="disk",
-                free_bytes=free_disk_bytes(self._root),
-                wanted_bytes=size_bytes,
-            ) from error
+    def _room(self, size_bytes: int) -> AbstractContextManager[None]:
+        return disk_room(self._root, "blobs", size_bytes)
 
     def _renew(self, path: Path, ttl_s: float | None) -> None:
         ttl_file, wanted_s = path.with_suffix(".ttl"), self._ttl_s if ttl_s is None else ttl_s

@@ -224,7 +224,7 @@ class PreconditionFailed(TriptychError):
 
 
 class JobNotTerminal(PreconditionFailed):
-    """Only a terminal job can be deleted or retried, or its transcript be written."""
+    """Only a terminal job can be deleted or retried, or its result be written."""
 
 
 class StageFailed(PreconditionFailed):

@@ -8,7 +8,9 @@ import struct
 from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaTypeMismatch, MediaTypeUnsupported
 
 PDF_TYPE = "application/pdf"
-IMAGE_TYPES = frozenset({"image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif"})
+IMAGE_TYPES = frozenset({
+    "image/png", "image/jpeg", "image/webp", "image/tiff", "image/bmp", "image/gif", "image/heic", "image/avif",
+})  # fmt: skip
 AUDIO_TYPES = frozenset({
     "audio/wav", "audio/mpeg", "audio/flac", "audio/ogg", "audio/mp4", "audio/webm", "audio/aac", "audio/aiff",
     "audio/amr", "audio/x-caf", "audio/basic", "audio/x-w64", "audio/x-wavpack", "audio/ac3", "video/mp4", "video/webm",
@@ -18,7 +20,9 @@ AUDIO_TYPES = frozenset({
 # Types that people use for the same bytes.
 _ALIASES = {
     "image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "image/tif": "image/tiff",
-    "image/x-ms-bmp": "image/bmp", "audio/x-wav": "audio/wav", "audio/wave": "audio/wav", "audio/vnd.wave": "audio/wav",
+    "image/x-ms-bmp": "image/bmp", "image/heif": "image/heic", "image/heic-sequence": "image/heic",
+    "image/heif-sequence": "image/heic", "image/avif-sequence": "image/avif",
+    "audio/x-wav": "audio/wav", "audio/wave": "audio/wav", "audio/vnd.wave": "audio/wav",
     "audio/mp3": "audio/mpeg", "audio/mpeg3": "audio/mpeg", "audio/x-flac": "audio/flac", "audio/opus": "audio/ogg",
     "audio/vorbis": "audio/ogg", "application/ogg": "audio/ogg", "audio/x-m4a": "audio/mp4", "audio/m4a": "audio/mp4",
     "application/x-pdf": PDF_TYPE, "audio/x-aac": "audio/aac", "audio/x-aiff": "audio/aiff",
@@ -32,6 +36,13 @@ _SAME = ({"audio/mp4", "video/mp4", "video/quicktime"}, {"audio/webm", "video/we
 # Bytes that `sniff` wants to see.
 HEAD_BYTES = 4096
 
+# Pictures among ISO base media files; empty: any codec.
+_PICTURE_BRANDS = {
+    b"heic": "image/heic", b"heix": "image/heic", b"heim": "image/heic", b"heis": "image/heic", b"hevc": "image/heic",
+    b"hevx": "image/heic", b"avif": "image/avif", b"avis": "image/avif", b"mif1": "", b"mif2": "", b"msf1": "",
+    b"miaf": "",
+}  # fmt: skip
+
 _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"\x89PNG\r\n\x1a\n", "image/png"),
     (b"\xff\xd8\xff", "image/jpeg"),
@@ -39,6 +50,8 @@ _MAGIC: tuple[tuple[bytes, str], ...] = (
     (b"GIF89a", "image/gif"),
     (b"II*\x00", "image/tiff"),
     (b"MM\x00*", "image/tiff"),
+    (b"II+\x00", "image/tiff"),
+    (b"MM\x00+", "image/tiff"),
     (b"fLaC", "audio/flac"),
     (b"OggS", "audio/ogg"),
     (b"ID3", "audio/mpeg"),
@@ -66,7 +79,7 @@ def sniff(head: bytes) -> str:
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
         return "audio/aiff"
     if head[4:8] == b"ftyp":
-        return {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}.get(head[8:12], "video/mp4")
+        return _boxed_type(head)
     # Packets of 188 bytes, each of which begins so.
     if head[:1] == head[188:189] == head[376:377] == b"G":
         return "video/mp2t"
@@ -78,6 +91,16 @@ def sniff(head: bytes) -> str:
     if len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
         return "audio/aac" if head[1] & 0x06 == 0 else "audio/mpeg"
     return ""
+
+
+def _boxed_type(head: bytes) -> str:
+    """Tells pictures from films: both are ISO base media files (ISO/IEC 14496-12), and their brands say how to read."""
+    major, size = head[8:12], int.from_bytes(head[:4], "big")
+    if major not in _PICTURE_BRANDS:
+        return {b"M4A ": "audio/mp4", b"M4B ": "audio/mp4", b"qt  ": "video/quicktime"}.get(major, "video/mp4")
+    # After a version number come the brands that it is compatible with.
+    brands = [major, *(head[at : at + 4] for at in range(16, min(size, len(head)) - 3, 4))]
+    return next((found for brand in brands if (found := _PICTURE_BRANDS.get(brand))), "image/heic")
 
 
 def checked_type(head: bytes, stated: str, display_name: str = "") -> str:

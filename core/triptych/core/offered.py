@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from triptych.core.errors import FeatureDisabled
 from triptych.v1.job_pb2 import JobSpec
-from triptych.v1.ocr_pb2 import OcrConfig, OcrMode
+from triptych.v1.ocr_pb2 import OcrConfig
 from triptych.v1.reasoning_pb2 import ReasoningStrategy
 
 
@@ -28,7 +28,6 @@ def check_offered(spec: JobSpec) -> None:
 
 
 def _check_ocr(config: OcrConfig) -> None:
-    _refuse(config.mode == OcrMode.OCR_MODE_LAYOUT, "OCR_MODE_LAYOUT", "ask for OCR_MODE_TEXT")
     _refuse(config.enable_unwarping, "enable_unwarping", "send flat pages")
 
 

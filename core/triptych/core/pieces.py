@@ -59,6 +59,11 @@ def clean(text: str) -> str:
     return _BLANKS.sub(" ", _CONTROLS.sub("", text)).strip()
 
 
+def unspaced(character: str) -> bool:
+    """Whether it is of a script whose words have no blanks between."""
+    return _UNSPACED.match(character) is not None
+
+
 def width(text: str) -> int:
     """Gives the columns that a text takes: two for a wide character, none for a mark on another."""
     return len(text) if text.isascii() else sum(map(_columns, text))

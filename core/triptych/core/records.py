@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from google.rpc.status_pb2 import Status
 
+from triptych.core.sources import inputs
 from triptych.v1.job_pb2 import (
     CachePolicy,
     Job,
@@ -154,7 +155,7 @@ class JobRecord:
         return JobOptions.FromString(self.options)
 
     def to_job(self, view: JobView.ValueType = JobView.JOB_VIEW_FULL) -> Job:
-        """Gives the contract's message; spec and result only in JOB_VIEW_FULL."""
+        """Gives the contract's message; spec and result only in JOB_VIEW_FULL, passwords in none."""
         job = Job(
             name=f"jobs/{self.id}",
             kind=KINDS[self.kind],
@@ -183,6 +184,8 @@ class JobRecord:
             job.result_blob = self.result_blob
         if view == JobView.JOB_VIEW_FULL:
             job.spec.CopyFrom(self.job_spec())
+            for _, source in inputs(job.spec):
+                source.ClearField("password")
             if self.result:
                 job.result.CopyFrom(JobResult.FromString(self.result))
         return job

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from triptych.core.errors import HostExhausted
+
+# The disk is full, or the quota of its owner.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def free_disk_bytes(folder: Path) -> int:
@@ -11,6 +19,31 @@ def free_disk_bytes(folder: Path) -> int:
     while not folder.exists():
         folder = folder.parent
     return shutil.disk_usage(folder).free
+
+
+@contextmanager
+def disk_room(folder: Path, what: str, size_bytes: int) -> Iterator[None]:
+    """Says so if a disk turns out to be full.
+
+    Args:
+        folder: On the disk.
+        what: Is written there: "blobs".
+        size_bytes: How much, as far as one knows.
+
+    Raises:
+        HostExhausted: In place of the system's error.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _FULL:
+            raise
+        raise HostExhausted(
+            f"the disk of the {what} is full; try again later",
+            resource="disk",
+            free_bytes=free_disk_bytes(folder),
+            wanted_bytes=size_bytes,
+        ) from error
 
 
 def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:

@@ -85,6 +85,11 @@ class Settings(BaseSettings):
     """Longest audio of one job, in seconds."""
     max_page_pixels: int = Field(100_000_000, ge=1_000_000)
     """Most pixels of one page; a claimed size over it is refused before anything is decoded."""
+    max_page_cpu_s: int = Field(60, ge=1, le=3600)
+    """CPU seconds that opening a document, or decoding one page of it, may take."""
+    max_decoder_bytes: int = Field(1024 * MIB, ge=256 * MIB)
+    """Memory that the process which decodes a document may take, beside the file and the finished page. A decoded page
+    of `max_page_pixels` takes 4 bytes for each."""
     max_pending_per_lane: int = Field(10_000, ge=1)
     """Jobs that may wait in one lane; beyond, callers get QUEUE_FULL. One tenant may fill a lane; each other one keeps
     its share of so many places."""
@@ -202,6 +207,11 @@ class Settings(BaseSettings):
     changes a letter here and there. With ONNX Runtime float32 only."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
+    layout_model: str = "picodet-cdla"
+    """Model that finds headings, tables, figures and other blocks of a page, where OCR_MODE_LAYOUT is asked for. Empty:
+    such jobs are refused."""
+    table_model: str = "slanet-plus"
+    """Model that finds the cells of tables, where OCR_MODE_LAYOUT is asked for. Empty: such jobs are refused."""
     vision_model: str = "reader-qwen2.5-coder-0.5b"
     """Model of generations that name none."""
 
@@ -210,6 +220,12 @@ class Settings(BaseSettings):
     """Least severe log line written."""
     log_format: Literal["json", "text"] = "json"
     """One JSON object a line, or plain lines."""
+
+    @property
+    def default_models(self) -> tuple[str, ...]:
+        """Names of the models that are pulled and looked for unless others are named."""
+        names = (self.speech_model, self.ocr_model, self.layout_model, self.table_model, self.vision_model)
+        return tuple(name for name in names if name)
 
     @property
     def embedded_redis(self) -> bool:

@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-
-from google.protobuf.json_format import MessageToDict
+from collections.abc import Iterator, Mapping
+from typing import TypeAlias
 
 from triptych.core.cues import Cue, cues, label_of
+from triptych.core.file_formats import UTF8, FileFormat, as_json
 from triptych.core.pieces import clean
 from triptych.v1.transcription_pb2 import TranscriptionResult
 from triptych.v1.transcription_service_pb2 import CueRules, TranscriptFormat
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Format:
-    """One way to write it.
-
-    Attributes:
-        suffix: Of files.
-        write: Gives the content, with a line feed at line ends.
-    """
-
-    media_type: str
-    suffix: str
-    write: Callable[[TranscriptionResult, CueRules], str]
 
 
 def _text(result: TranscriptionResult, rules: CueRules) -> str:
@@ -77,19 +61,16 @@ def _tsv(result: TranscriptionResult, _rules: CueRules) -> str:
     return "".join(["start\tend\ttext\n", *rows])
 
 
-def _json(result: TranscriptionResult, _rules: CueRules) -> str:
-    told = MessageToDict(result, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    return json.dumps(told, ensure_ascii=False, indent=1) + "\n"
-
-
-_UTF8 = "charset=utf-8"
+Format: TypeAlias = FileFormat[[TranscriptionResult, CueRules]]
 FORMATS: Mapping[TranscriptFormat.ValueType, Format] = {
-    TranscriptFormat.TRANSCRIPT_FORMAT_TEXT: Format(media_type=f"text/plain; {_UTF8}", suffix="txt", write=_text),
-    TranscriptFormat.TRANSCRIPT_FORMAT_SRT: Format(media_type="application/x-subrip", suffix="srt", write=_srt),
-    TranscriptFormat.TRANSCRIPT_FORMAT_VTT: Format(media_type="text/vtt", suffix="vtt", write=_vtt),
-    TranscriptFormat.TRANSCRIPT_FORMAT_TSV: Format(
-        media_type=f"text/tab-separated-values; {_UTF8}", suffix="tsv", write=_tsv
+    TranscriptFormat.TRANSCRIPT_FORMAT_TEXT: FileFormat(media_type=f"text/plain; {UTF8}", suffix="txt", write=_text),
+    TranscriptFormat.TRANSCRIPT_FORMAT_SRT: FileFormat(media_type="application/x-subrip", suffix="srt", write=_srt),
+    TranscriptFormat.TRANSCRIPT_FORMAT_VTT: FileFormat(media_type="text/vtt", suffix="vtt", write=_vtt),
+    TranscriptFormat.TRANSCRIPT_FORMAT_TSV: FileFormat(
+        media_type=f"text/tab-separated-values; {UTF8}", suffix="tsv", write=_tsv
     ),
-    TranscriptFormat.TRANSCRIPT_FORMAT_JSON: Format(media_type="application/json", suffix="json", write=_json),
+    TranscriptFormat.TRANSCRIPT_FORMAT_JSON: FileFormat(
+        media_type="application/json", suffix="json", write=lambda result, _rules: as_json(result)
+    ),
 }
 """Every format of the contract."""

@@ -14,7 +14,9 @@ from triptych.core.store import Op, Script
 
 OWN, ELSEWHERE = "own", "elsewhere"
 
-_take, _derive, _keep, _release = (Script(name) for name in ("take_units", "derive", "keep_unit", "release_unit"))
+_take, _derive, _note, _keep, _release = (
+    Script(name) for name in ("take_units", "derive", "note", "keep_unit", "release_unit")
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +94,18 @@ def derive(holder: Holder, names: Sequence[str], *, note_ttl_s: float) -> Op[boo
     return _derive(
         bool, holder.tenant, holder.job_id, holder.attempt, _ms(note_ttl_s), " ".join(holder.documents), *names
     )
+
+
+def note(tenant: str, documents: Sequence[str], name: str, *, note_ttl_s: float) -> Op[None]:
+    """Notes a blob as coming from documents, before it is written: what is written of an ended job, or of a result.
+
+    Args:
+        tenant: Whose.
+        documents: Digests, 64 hex digits each.
+        name: Of the blob.
+        note_ttl_s: How long it is known.
+    """
+    return _note(lambda _answer: None, tenant, _ms(note_ttl_s), " ".join(documents), name)
 
 
 def keep(work: Work, holder: Holder, unit: str, blob: str, *, ttl_s: float) -> Op[bool]:

@@ -51,8 +51,18 @@ def check_inputs(spec: JobSpec, path: str, tenant: str, blobs: BlobStore, settin
     return found
 
 
+def check_document(source: InputSource, field: str, tenant: str, blobs: BlobStore, settings: Settings) -> str:
+    """Gives the media type of a PDF or an image. Reads from the blob store: blocks; raises as `check_inputs`."""
+    try:
+        return _media_type(source, field, tenant, "ocr", blobs, settings)
+    except TriptychError as error:
+        error.metadata.setdefault("field", field)
+        raise
+
+
 def _media_type(source: InputSource, field: str, tenant: str, kind: str, blobs: BlobStore, settings: Settings) -> str:
     short(source.display_name, 255, f"{field}.display_name")
+    short(source.password, 255, f"{field}.password")
     head = _head(source, field, tenant, blobs, settings)
     found = checked_type(head, source.media_type, source.display_name)
     types, words = _READABLE[kind]

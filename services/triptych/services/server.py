@@ -28,6 +28,7 @@ from triptych.services.health import Health
 from triptych.services.intake import Intake
 from triptych.services.jobs import Jobs
 from triptych.services.live.service import Live
+from triptych.services.pages import Pages
 from triptych.services.system import System
 from triptych.services.transcripts import Transcripts
 from triptych.services.typed import Ocr, Reasoning, Transcription, TypedCalls, Vision
@@ -149,7 +150,7 @@ def _add(names: Iterable[str], backend: Backend, server: grpc.aio.Server) -> lis
     speech = Transcription(calls, Transcripts(backend), Live(backend, intake))
     adders: dict[str, tuple[str, Callable[[Any, Any], None], object]] = {
         "transcription": ("Transcription", add_TranscriptionServiceServicer_to_server, speech),
-        "ocr": ("Ocr", add_OcrServiceServicer_to_server, Ocr(calls)),
+        "ocr": ("Ocr", add_OcrServiceServicer_to_server, Ocr(calls, Pages(backend))),
         "vision": ("Vision", add_VisionServiceServicer_to_server, Vision(calls)),
         "reasoning": ("Reasoning", add_ReasoningServiceServicer_to_server, Reasoning(calls)),
         "jobs": ("Job", add_JobServiceServicer_to_server, Jobs(backend, intake)),

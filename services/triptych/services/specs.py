@@ -13,7 +13,7 @@ from triptych.services.fields import few, in_range, language, need, short
 from triptych.services.schemas import check_schema
 from triptych.v1.common_pb2 import PageRange, TimeRange
 from triptych.v1.job_pb2 import JobSpec
-from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
+from triptych.v1.ocr_pb2 import OcrConfig, OcrMode, OcrSpec
 from triptych.v1.reasoning_pb2 import ReasoningSpec
 from triptych.v1.transcription_pb2 import SpeakerConfig, TranscriptionConfig, TranscriptionSpec
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionSpec
@@ -84,10 +84,12 @@ def _clips(clips: Sequence[TimeRange], path: str) -> None:
 
 def _ocr(spec: OcrSpec, path: str, settings: Settings) -> None:
     _pages(spec.pages, f"{path}.pages", settings)
-    _ocr_config(spec.config, f"{path}.config")
+    _ocr_config(spec.config, f"{path}.config", settings)
 
 
-def _ocr_config(config: OcrConfig, path: str) -> None:
+def _ocr_config(config: OcrConfig, path: str, settings: Settings) -> None:
+    if config.mode == OcrMode.OCR_MODE_LAYOUT and not (settings.layout_model and settings.table_model):
+        raise FeatureDisabled("layout is not found here: TRIPTYCH_LAYOUT_MODEL or TRIPTYCH_TABLE_MODEL is empty")
     few(len(config.language_codes), 0, 8, f"{path}.language_codes")
     for i, code in enumerate(config.language_codes):
         language(code, f"{path}.language_codes[{i}]")
@@ -182,7 +184,7 @@ def _reasoning(spec: ReasoningSpec, path: str, settings: Settings) -> None:
     short(spec.question, 8000, f"{path}.question")
     check_schema(spec.output_json_schema, f"{path}.output_json_schema")
     config, place = spec.config, f"{path}.config"
-    _ocr_config(config.ocr, f"{place}.ocr")
+    _ocr_config(config.ocr, f"{place}.ocr", settings)
     _transcription_config(config.transcription, f"{place}.transcription")
     _generation_config(config.generation, f"{place}.generation")
     need(

@@ -43,7 +43,7 @@ class System(SystemServiceServicer):
         for kind in KINDS:
             loaded.update(live.model for live in await self._backend.store.run(load.live_workers(kind)))
         settings = self._backend.settings
-        defaults = {settings.speech_model, settings.ocr_model, settings.vision_model}
+        defaults = set(settings.default_models)
         return pb.ListModelsResponse(
             models=[_model(entry, entry.name in defaults, loaded[entry.name]) for entry in page], next_page_token=token
         )

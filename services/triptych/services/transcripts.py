@@ -5,15 +5,11 @@ from __future__ import annotations
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
-from google.rpc.status_pb2 import Status
-
-from triptych.core.errors import FieldInvalid, InputTooLarge, JobNotTerminal, from_status
-from triptych.core.lookup import get
-from triptych.core.records import JobRecord
+from triptych.core.errors import InputTooLarge
 from triptych.core.transcript_formats import FORMATS
 from triptych.services import fields
 from triptych.services.backend import Backend
-from triptych.services.caller import CALLER
+from triptych.services.results import ended_job, raw_result
 from triptych.v1.job_pb2 import JobResult
 from triptych.v1.transcription_pb2 import TranscriptionResult
 from triptych.v1.transcription_service_pb2 import (
@@ -60,21 +56,8 @@ class Transcripts:
         return response
 
     async def _result(self, name: str) -> TranscriptionResult:
-        record = await self._backend.store.run(get(fields.job_id(name, "job"), CALLER.get().tenant))
-        if record.kind != "transcription":
-            raise FieldInvalid("job", f"{name} is a job of kind {record.kind}; only transcriptions can be written")
-        if not record.terminal:
-            raise JobNotTerminal(f"{name} has not ended; its transcript can be written when it has")
-        if record.error:
-            error = from_status(Status.FromString(record.error))
-            error.metadata.setdefault("job", name)
-            raise error
-        return await asyncio.to_thread(self._read, record)
-
-    def _read(self, record: JobRecord) -> TranscriptionResult:
-        blob = record.result_blob
-        data = self._backend.blobs.read(record.tenant, blob) if blob else record.result
-        return JobResult.FromString(data).transcription
+        record = await ended_job(self._backend, name, "transcription")
+        return JobResult.FromString(await raw_result(self._backend, record)).transcription
 
 
 def _check(request: FormatTranscriptRequest) -> None:

@@ -21,6 +21,7 @@ from triptych.services.deadlines import patience_s
 from triptych.services.fields import need
 from triptych.services.intake import Intake, Wanted
 from triptych.services.live.service import Live
+from triptych.services.pages import Pages
 from triptych.services.transcripts import Transcripts
 from triptych.v1 import ocr_service_pb2 as ocr
 from triptych.v1 import reasoning_service_pb2 as reasoning
@@ -169,8 +170,9 @@ class Transcription(TranscriptionServiceServicer):
 class Ocr(OcrServiceServicer):
     """Pages to text."""
 
-    def __init__(self, calls: TypedCalls) -> None:
+    def __init__(self, calls: TypedCalls, pages: Pages) -> None:
         self._calls = calls
+        self._pages = pages
 
     async def Recognize(self, request: ocr.RecognizeRequest, context: Any) -> Any:
         """Runs and waits."""
@@ -182,6 +184,10 @@ class Ocr(OcrServiceServicer):
         """Runs and streams."""
         async for event in self._calls.stream(request, context, JobSpec(ocr=request.spec)):
             yield ocr.StreamRecognizeResponse(event=event)
+
+    async def FormatPages(self, request: ocr.FormatPagesRequest, _context: Any) -> ocr.FormatPagesResponse:
+        """Writes what was read as a file."""
+        return await self._pages.format(request)
 
 
 class Vision(VisionServiceServicer):

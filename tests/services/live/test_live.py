@@ -212,7 +212,7 @@ async def test_a_caller_who_goes_away_leaves_no_job_running(client, hearer, work
 
 async def test_the_deadline_of_a_call_is_told_before_it_passes(client, hearer, worker, live_call, fails):
     hearer.holds = lambda _record: True
-    caller = await live_call(client, within_s=1)
+    caller = await live_call(client, within_s=3)
     await caller.send(speak(1))
     failed = await fails(caller.call)
     assert (failed.code, failed.reason) == ("DEADLINE_EXCEEDED", "CALL_TIMEOUT")

@@ -1,6 +1,9 @@
 """OCR jobs from document to result, on the real engine and the real batcher."""
 
+import functools
+
 import pytest
+from workers.broken_decoders import SLEEPS
 from workers.documents import MISSING_PAGE, OneStation, encoded, ocr_attempt, ocr_engine, picture, scan, text_pdf
 
 from triptych.core.errors import (
@@ -18,13 +21,19 @@ from triptych.core.errors import (
 from triptych.v1.common_pb2 import PageRange
 from triptych.v1.ocr_pb2 import (
     EMBEDDED_TEXT_POLICY_IGNORE,
-    OCR_MODE_LAYOUT,
+    ORIENTATION_MODE_DETECT,
+    ORIENTATION_MODE_OFF,
+    ORIENTATION_MODE_UNSPECIFIED,
     TEXT_ORIGIN_EMBEDDED,
     TEXT_ORIGIN_RECOGNIZED,
     OcrConfig,
     OcrPage,
 )
+from triptych.workers import works
 from triptych.workers.kinds import ocr
+from triptych.workers.media.fork_server import ForkServer
+from triptych.workers.media.page_limits import PageLimits
+from triptych.workers.media.pages import open_pages
 from triptych.workers.recognition import reading
 
 pytestmark = pytest.mark.weights
@@ -156,7 +165,6 @@ def test_only_the_pages_asked_for_are_read(stations):
     [
         (OcrConfig(render_dpi=50), FieldInvalid),
         (OcrConfig(min_confidence=1.5), FieldInvalid),
-        (OcrConfig(mode=OCR_MODE_LAYOUT), FeatureDisabled),
         (OcrConfig(enable_unwarping=True), FeatureDisabled),
     ],
 )
@@ -181,6 +189,54 @@ def test_hostile_documents_fail_with_their_reason(stations, data_dir):
         attempt, spec, _ = ocr_attempt(data)
         with pytest.raises(error):
             ocr.run(attempt, spec, stations)
+
+
+def test_a_password_opens_a_document_and_is_no_part_of_what_is_shared(stations, data_dir):
+    encrypted, keys = (data_dir / "pages" / "aes256_password.pdf").read_bytes(), set()
+    for password in ("secret", "own"):
+        attempt, spec, _ = ocr_attempt(encrypted)
+        spec.input.password = password
+        result = ocr.run(attempt, spec, stations)
+        assert result.pages[0].text == "HELLO 12345"
+        keys.add(works.reading(spec, result.model, dpi=200, max_page_pixels=1).key)
+    assert len(keys) == 1
+
+
+def test_a_page_on_its_head_is_read_upright_unless_it_is_to_be_read_as_shown(stations):
+    keys = set()
+    for mode, text, turn in (
+        (ORIENTATION_MODE_UNSPECIFIED, "FIRST LINE\nSECOND LINE", 180),
+        (ORIENTATION_MODE_DETECT, "FIRST LINE\nSECOND LINE", 180),
+        (ORIENTATION_MODE_OFF, "SECOND LINE\nFIRST LINE", 0),
+    ):
+        data = encoded(picture("FIRST LINE", "SECOND LINE").rotate(180))
+        attempt, spec, _ = ocr_attempt(data, config=OcrConfig(orientation_mode=mode))
+        result = ocr.run(attempt, spec, stations)
+        assert (result.pages[0].text, result.pages[0].applied_rotation_degrees) == (text, turn)
+        keys.add(works.reading(spec, result.model, dpi=200, max_page_pixels=1).key)
+    assert len(keys) == 2
+
+
+def test_a_page_is_told_while_a_later_one_is_still_being_drawn(stations, monkeypatch):
+    broken = ForkServer("workers.broken_decoders")
+    monkeypatch.setattr(ocr, "open_pages", functools.partial(open_pages, fork_server=broken))
+    pages = text_pdf(*([f"PAGE NUMBER {n}"] for n in range(1, SLEEPS + 1)))
+    attempt, spec, backstage = ocr_attempt(pages, config=IGNORE)
+    ends = PageLimits(max_page_cpu_s=60)
+
+    def stop_at_first_page(event):
+        # Page 3 is never drawn: what is told by then is told beside it.
+        if event.HasField("ocr_page") and event.ocr_page.page_number == SLEEPS - 1:
+            attempt.stop(JobCancelled("enough"))
+
+    backstage.on_event = stop_at_first_page
+    with pytest.raises(JobCancelled):
+        ocr.run(attempt, spec, stations, ends)
+    broken.stop()
+    assert backstage.pages_told() == [1, 2]
+    [first, second] = [event.ocr_page for event in backstage.events if event.HasField("ocr_page")]
+    assert first.text == "PAGE NUMBER 1"
+    assert isinstance(from_status(second.error), MediaCorrupt)
 
 
 def test_a_type_stated_wrongly_is_refused(stations):

@@ -10,6 +10,7 @@ from triptych.core.errors import (
     FieldInvalid,
     JobCancelled,
     MediaCorrupt,
+    MediaEncrypted,
     MediaTypeUnsupported,
     RangeOutsideSource,
 )
@@ -29,9 +30,10 @@ from triptych.v1.vision_pb2 import (
 )
 from triptych.workers.attempt import Attempt
 from triptych.workers.kinds import vision
+from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.testing import MemoryBackstage, MemoryUnits
 
-LIMITS = {"max_page_count": 10, "max_page_pixels": 4_000_000}
+LIMITS = PageLimits(max_page_count=10, max_page_pixels=4_000_000)
 
 
 class Seeing:
@@ -93,7 +95,7 @@ def begin(messages, files=None, **config):
 
 def run(stations, messages, files=None, **config):
     attempt, spec, _ = begin(messages, files, **config)
-    return vision.run(attempt, spec, stations, **LIMITS)
+    return vision.run(attempt, spec, stations, LIMITS)
 
 
 def shown(stations):
@@ -103,7 +105,7 @@ def shown(stations):
 
 def test_the_text_that_is_told_is_the_text_of_the_result(stations):
     attempt, spec, backstage = begin([user("a photo of a cat")])
-    result = vision.run(attempt, spec, stations, **LIMITS)
+    result = vision.run(attempt, spec, stations, LIMITS)
     told = [event.text_delta.text for event in backstage.events if event.HasField("text_delta")]
     assert "".join(told) == result.text != ""
     assert result.finish_reason == FINISH_REASON_LENGTH
@@ -212,7 +214,7 @@ def test_a_job_cancelled_while_it_generates_ends_in_the_middle(stations):
 
     backstage.on_event = on_event
     with pytest.raises(JobCancelled, match="enough"):
-        vision.run(attempt, spec, stations, **LIMITS)
+        vision.run(attempt, spec, stations, LIMITS)
     assert sum(event.HasField("text_delta") for event in backstage.events) == 1
 
 
@@ -235,7 +237,7 @@ def test_a_batch_that_is_run_again_is_not_told_twice():
 
     with OneStation(Faltering()) as stations:
         attempt, spec, backstage = begin([user("count")])
-        assert vision.run(attempt, spec, stations, **LIMITS).text == "one two"
+        assert vision.run(attempt, spec, stations, LIMITS).text == "one two"
     assert "".join(event.text_delta.text for event in backstage.events) == "one two"
 
 
@@ -250,7 +252,7 @@ def ask(stations, units, messages=None, files=None, **config):
     """Runs a job that shares these units; gives its result, whether it was cached, and what was told."""
     attempt, spec, backstage = begin(messages or [user("a photo of a cat")], files, **config)
     backstage.units = units
-    result = vision.run(attempt, spec, stations, **LIMITS)
+    result = vision.run(attempt, spec, stations, LIMITS)
     told = "".join(event.text_delta.text for event in backstage.events if event.HasField("text_delta"))
     return result, attempt.cached, told
 
@@ -288,6 +290,22 @@ def test_an_image_counts_by_its_bytes_page_and_part_and_not_by_its_name(pinned):
     assert cached(blob("cat", page_number=1), display_name="cat.png", media_type="image/png")
     assert not cached(blob("dog"))
     assert not cached(blob("cat", crop_box=[0, 0, 0.5, 0.5]))
+
+
+def test_what_is_known_of_an_encrypted_document_is_for_those_who_can_open_it(pinned, data_dir):
+    units, files = MemoryUnits(), {"pdf": (data_dir / "pages" / "aes256_password.pdf").read_bytes()}
+
+    def answer(password):
+        image = ImagePart(input=InputSource(blob="pdf", password=password))
+        return ask(pinned, units, [user(image, "?")], files, max_output_tokens=1)
+
+    first, computed, _ = answer("secret")
+    assert not computed
+    for password in ("", "a guess"):
+        with pytest.raises(MediaEncrypted):
+            answer(password)
+    assert answer("own")[:2] == (first, True)
+    assert len(pinned.station.engine.prompts) == 1
 
 
 def test_what_is_drawn_by_lot_is_shared_only_with_a_seed(pinned):

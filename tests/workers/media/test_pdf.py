@@ -1,25 +1,26 @@
 """PDFs, sound, turned, scanned and hostile."""
 
+from contextlib import closing
 from itertools import pairwise
 
 import numpy as np
 import pytest
 from workers.documents import MISSING_PAGE, picture, scan, text_pdf
 
-from triptych.core.errors import InputTooLarge, JobCancelled, MediaCorrupt, MediaEncrypted, RangeOutsideSource
-from triptych.workers.media import pdf
+from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaEncrypted, RangeOutsideSource
 from triptych.workers.media.pdf import PdfPages
 
 
-def opened(data, max_page_pixels=100_000_000):
-    return PdfPages(data, max_page_pixels=max_page_pixels)
+def opened(data, max_page_pixels=100_000_000, password=""):
+    return closing(PdfPages(data, password=password, max_page_pixels=max_page_pixels))
 
 
 def test_a_page_is_drawn_at_the_resolution_asked_for():
     with opened(text_pdf(["HELLO 12345"])) as pages:
         pixels, dpi = pages.pixels(1, dpi=144)
         assert (pixels.shape, pixels.dtype, dpi) == ((400, 800, 3), np.uint8, 144)
-        assert pages.size_px(1, dpi=144) == (800, 400)
+        page = pages.embedded_text(1, dpi=144, words=False)
+        assert (page.width_px, page.height_px) == (800, 400)
         assert pixels[5, 5].tolist() == [255, 255, 255]
         assert pixels.min() < 50
 
@@ -51,6 +52,19 @@ def test_a_turned_page_is_drawn_and_measured_as_a_viewer_shows_it(data_dir):
     assert (upright, turned) == ((792, 612, 3), (612, 792, 3))
     left, top, right, bottom = (lines[0].polygon[i] for i in (0, 1, 4, 5))
     assert right - left > 3 * (bottom - top) > 0
+
+
+def test_a_cropped_page_is_what_a_viewer_shows_of_it():
+    with opened(text_pdf(["HELLO 12345"], media_box="0 0 400 200] /CropBox [0 100 300 200")) as pages:
+        pixels, _ = pages.pixels(1, dpi=72)
+        page = pages.embedded_text(1, dpi=72, words=False)
+    assert pixels.shape == (100, 300, 3)
+    left, top, right, bottom = (page.lines[0].polygon[i] for i in (0, 1, 4, 5))
+    assert 0.09 < left < 0.11
+    assert 0.25 < top < bottom < 0.6
+    inked = np.argwhere(pixels.min(axis=2) < 128)
+    assert (inked.min(axis=0) >= np.array([top * 100 - 1, left * 300 - 1])).all()
+    assert (inked.max(axis=0) <= np.array([bottom * 100 + 1, right * 300 + 1])).all()
 
 
 def test_a_page_beyond_the_pixel_limit_is_drawn_coarser():
@@ -130,23 +144,3 @@ def test_a_damaged_tree_gives_the_pages_it_has(data_dir, name):
     with opened((data_dir / "pages" / f"{name}.pdf").read_bytes()) as pages:
         assert pages.text_lines(1, words=False)[0].text == "HELLO 12345"
         assert pages.pixels(1, dpi=72)[0].min() < 128
-
-
-def test_drawing_in_slices_gives_the_same_page_and_can_be_stopped(monkeypatch, data_dir):
-    data = (data_dir / "pages" / "two_columns.pdf").read_bytes()
-    with opened(data) as pages:
-        whole, _ = pages.pixels(1, dpi=150)
-        monkeypatch.setattr(pdf, "DRAW_SLICE_S", 0.0)
-        asked = []
-        sliced, _ = pages.pixels(1, dpi=150, check=lambda: asked.append(1))
-        assert asked
-        assert np.array_equal(whole, sliced)
-
-        def stop():
-            raise JobCancelled("enough")
-
-        with pytest.raises(JobCancelled):
-            pages.pixels(1, dpi=150, check=stop)
-        monkeypatch.setattr(pdf, "MAX_DRAW_S", -1.0)
-        with pytest.raises(InputTooLarge):
-            pages.pixels(1, dpi=150)

@@ -2,8 +2,12 @@
 
 import random
 
+import numpy as np
+import pytest
+
 from triptych.v1.ocr_pb2 import OcrPage, TextLine
 from triptych.workers.media.reading_order import reading_order, write_lines
+from triptych.workers.media.straightening import level_boxes
 
 
 def line(left, top, width, height=10):
@@ -30,6 +34,53 @@ def test_a_table_is_read_row_by_row_though_it_was_scanned_askew():
     wanted = [line(30 + 110 * column, 20 * row + 4 * column, 60) for row in range(6) for column in range(5)]
     shuffled = random.Random(3).sample(wanted, len(wanted))
     assert [shuffled[index] for index in reading_order(shuffled)] == wanted
+
+
+def test_three_columns_under_a_heading_each_are_read_one_after_the_other():
+    wanted = []
+    for column in range(3):
+        wanted.append(line(20 + 250 * column, 0, 120, 14))
+        wanted += [line(20 + 250 * column, 30 + 14 * row, 220 - 9 * (row % 3)) for row in range(9)]
+    shuffled = random.Random(5).sample(wanted, len(wanted))
+    assert [shuffled[index] for index in reading_order(shuffled)] == wanted
+
+
+def test_a_heading_across_the_columns_parts_them():
+    parts = []
+    for top in (0, 200):
+        parts.append(line(50, top, 500, 16))
+        for left in (50, 320):
+            parts += [line(left, top + 30 + 14 * row, 240) for row in range(8)]
+    shuffled = random.Random(6).sample(parts, len(parts))
+    assert [shuffled[index] for index in reading_order(shuffled)] == parts
+
+
+def test_a_sidebar_is_a_text_of_its_own_and_labels_are_not():
+    body = [line(200, 14 * row, 400) for row in range(20)]
+    sidebar = [line(20, 5 + 17 * row, (90, 130, 70)[row % 3]) for row in range(9)]
+    shuffled = random.Random(7).sample(body + sidebar, 29)
+    assert [shuffled[index] for index in reading_order(shuffled)] == [*sidebar, *body]
+    labels = [line(20, 28 * row, 90) for row in range(10)]
+    read = [(*labels, *body)[index] for index in reading_order([*labels, *body])]
+    assert [read.index(label) for label in labels] == [3 * row for row in range(10)]
+
+
+def quad(box, degrees):
+    left, top, right, bottom = box
+    angle = np.radians(degrees)
+    turn = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    return np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) @ turn
+
+
+@pytest.mark.parametrize("degrees", [-6, -1.5, 3, 6])
+def test_a_page_that_was_scanned_askew_is_read_as_if_it_were_straight(degrees):
+    wanted = [line(30 + 150 * column, 18 * row, 100) for row in range(8) for column in range(5)]
+    polygons = [quad(box, degrees) for box in wanted]
+    assert level_boxes(polygons) == pytest.approx(np.array(wanted), abs=1e-6)
+    shuffled = random.Random(8).sample(range(40), 40)
+    found = reading_order(level_boxes([polygons[index] for index in shuffled]))
+    assert [shuffled[index] for index in found] == list(range(40))
+    assert level_boxes([]).shape == (0, 4)
 
 
 def test_every_box_comes_once_however_they_lie():

@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 from workers.reasoning.paper import CHAR_WIDTH, LINE_HEIGHT, boxes, page, paragraph, recording
 
+from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
 from triptych.workers.reasoning.evidence import Grounding, Locator, ground
+from triptych.workers.reasoning.layout import rows
 from triptych.workers.reasoning.readings import Reading, read_page, read_recording
 from triptych.workers.reasoning.retrieval import passages
 
@@ -31,6 +33,26 @@ def test_an_exact_quote_gets_the_box_of_its_words() -> None:
     left = 0.1 + 16 * CHAR_WIDTH
     assert boxes(found.page.polygon) == pytest.approx((left, 0.2, left + 7 * CHAR_WIDTH, 0.2 + LINE_HEIGHT))
     assert found.confidence == pytest.approx(0.9 - 0.02)
+
+
+@pytest.mark.parametrize("degrees", [90, 180, 270])
+def test_evidence_on_a_turned_page_is_found_upright_and_placed_as_the_page_is_shown(degrees: int) -> None:
+    upright = page(
+        (0.1, 0.1, "Invoice 7"), (0.1, 0.3, "Paid"), (0.5, 0.3, "610"), (0.1, 0.5, "Open"), (0.5, 0.5, "611")
+    )
+    upright.width_px, upright.height_px = 1000, 800
+    shown = OcrPage()
+    shown.CopyFrom(upright)
+    shown.applied_rotation_degrees = 360 - degrees
+    if degrees != 180:
+        shown.width_px, shown.height_px = 800, 1000
+    for line in shown.lines:
+        for part in (line, *line.words):
+            part.polygon[:] = turned(part.polygon, degrees)
+    found, expected = (only("611", one, question="What is open?").page for one in (shown, upright))
+    assert (found.text_start, found.text_end) == (expected.text_start, expected.text_end)
+    assert list(found.polygon) == pytest.approx(turned(expected.polygon, degrees))
+    assert [row.text for row in rows(read_page("d1", shown))] == ["Invoice 7", "Paid | 610", "Open | 611"]
 
 
 def test_a_part_of_a_word_gets_a_part_of_its_box() -> None:

@@ -159,6 +159,16 @@ async def test_pages_and_recordings_share_one_prompt_and_ask_for_words() -> None
     assert "Document talk.wav, recording:" in prompt
 
 
+async def test_a_password_goes_to_the_child_that_reads_the_document_alone() -> None:
+    children = ScriptedChildren({PNG: pages(INVOICE)}, "INV-100")
+    spec = request(PNG)
+    spec.documents[0].input.password = "secret"
+    await ask(spec, children)
+    reads, answers = children.specs
+    assert reads.ocr.input.password == "secret"
+    assert b"secret" not in answers.SerializeToString()
+
+
 async def test_documents_are_read_at_the_same_time() -> None:
     children = ScriptedChildren({PDF: pages(INVOICE), PNG: pages(INVOICE)}, "INV-100")
     children.gates = {PDF: asyncio.Event(), PNG: asyncio.Event()}

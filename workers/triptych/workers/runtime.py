@@ -174,7 +174,6 @@ def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Atte
 
 def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], JobResult]:
     """Only the modules of the kind are imported."""
-    pages = {"max_page_count": settings.max_page_count, "max_page_pixels": settings.max_page_pixels}
     if kind == "transcription":
         from triptych.workers.kinds import transcription
 
@@ -187,10 +186,25 @@ def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], Job
                 speaker_model=settings.speaker_model,
             )
         )
+    from triptych.workers.media.fork_server import fork_server
+    from triptych.workers.media.page_limits import PageLimits
+
+    # Now, so that the first document does not wait for it.
+    fork_server.start()
+    limits = PageLimits.of(settings)
     if kind == "ocr":
         from triptych.workers.kinds import ocr
 
-        return lambda attempt, models: JobResult(ocr=ocr.run(attempt, attempt.spec.ocr, models, **pages))
+        return lambda attempt, models: JobResult(
+            ocr=ocr.run(
+                attempt,
+                attempt.spec.ocr,
+                models,
+                limits,
+                layout_model=settings.layout_model,
+                table_model=settings.table_model,
+            )
+        )
     from triptych.workers.kinds import vision
 
-    return lambda attempt, models: JobResult(vision=vision.run(attempt, attempt.spec.vision, models, **pages))
+    return lambda attempt, models: JobResult(vision=vision.run(attempt, attempt.spec.vision, models, limits))

@@ -25,12 +25,12 @@ from triptych.v1.vision_pb2 import VisionSpec
 from triptych.workers.engines.speech import Decoding
 
 
-def reading(spec: OcrSpec, model: ModelRef, *, dpi: int, max_page_pixels: int) -> Work:
+def reading(spec: OcrSpec, *models: ModelRef, dpi: int, max_page_pixels: int) -> Work:
     """Gives the work whose units are a document's pages.
 
     Args:
         spec: What to read, and how.
-        model: Exact weights that read.
+        models: Exact weights that read and, if layout is found, that find it.
         dpi: Resolution in force.
         max_page_pixels: Larger pages of a PDF are drawn at a lower resolution.
     """
@@ -42,7 +42,7 @@ def reading(spec: OcrSpec, model: ModelRef, *, dpi: int, max_page_pixels: int) -
     config.orientation_mode = config.orientation_mode or ORIENTATION_MODE_DETECT
     config.render_dpi = dpi
     config.min_confidence = config.min_confidence  # present, even if it is 0
-    return _work("ocr", same, model, limits=[max_page_pixels])
+    return _work("ocr", same, *models, limits=[max_page_pixels])
 
 
 def hearing(spec: TranscriptionSpec, model: ModelRef, decoding: Decoding, speakers: ModelRef | None = None) -> Work:
@@ -108,5 +108,5 @@ def _work(kind: str, same: Message, *models: ModelRef, limits: Sequence[int] = (
 
 
 def _bytes_of(source: InputSource) -> InputSource:
-    """The input as its bytes alone: a blob's name is their digest."""
+    """The input as its bytes alone: a blob's name is their digest. A password only opens them."""
     return InputSource(blob=source.blob)

@@ -26,39 +26,39 @@ from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from triptych.v1 import common_pb2 as triptych_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15triptych/v1/ocr.proto\x12\x0btriptych.v1\x1a\x17google/rpc/status.proto\x1a\x18triptych/v1/common.proto\"\x81\x01\n\x07OcrSpec\x12\'\n\x05input\x18\x01 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12%\n\x05pages\x18\x02 \x03(\x0b\x32\x16.triptych.v1.PageRange\x12&\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x16.triptych.v1.OcrConfig\"\xd5\x02\n\tOcrConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x02 \x03(\t\x12\"\n\x04mode\x18\x03 \x01(\x0e\x32\x14.triptych.v1.OcrMode\x12=\n\x14\x65mbedded_text_policy\x18\x04 \x01(\x0e\x32\x1f.triptych.v1.EmbeddedTextPolicy\x12\x17\n\nrender_dpi\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emin_confidence\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12\x14\n\x0c\x65nable_words\x18\x07 \x01(\x08\x12\x36\n\x10orientation_mode\x18\x08 \x01(\x0e\x32\x1c.triptych.v1.OrientationMode\x12\x18\n\x10\x65nable_unwarping\x18\t \x01(\x08\x42\r\n\x0b_render_dpiB\x11\n\x0f_min_confidence\"q\n\tOcrResult\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x19\n\x11source_page_count\x18\x02 \x01(\x05\x12#\n\x05pages\x18\x03 \x03(\x0b\x32\x14.triptych.v1.OcrPage\"\xe1\x02\n\x07OcrPage\x12\x13\n\x0bpage_number\x18\x01 \x01(\x05\x12\x10\n\x08width_px\x18\x02 \x01(\x05\x12\x11\n\theight_px\x18\x03 \x01(\x05\x12\x12\n\nrender_dpi\x18\x04 \x01(\x05\x12 \n\x18\x61pplied_rotation_degrees\x18\x05 \x01(\x05\x12\x10\n\x08unwarped\x18\x06 \x01(\x08\x12,\n\x0btext_origin\x18\x07 \x01(\x0e\x32\x17.triptych.v1.TextOrigin\x12\x0c\n\x04text\x18\x08 \x01(\t\x12$\n\x05lines\x18\t \x03(\x0b\x32\x15.triptych.v1.TextLine\x12(\n\x06\x62locks\x18\n \x03(\x0b\x32\x18.triptych.v1.LayoutBlock\x12%\n\x06tables\x18\x0b \x03(\x0b\x32\x15.triptych.v1.OcrTable\x12!\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.Status\"\x9d\x01\n\x08TextLine\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\ntext_start\x18\x04 \x01(\x05\x12\x10\n\x08text_end\x18\x05 \x01(\x05\x12$\n\x05words\x18\x06 \x03(\x0b\x32\x15.triptych.v1.TextWordB\r\n\x0b_confidence\"Q\n\x08TextWord\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"\xbe\x01\n\x0bLayoutBlock\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.triptych.v1.BlockKind\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x14\n\x0cline_indices\x18\x04 \x03(\x05\x12\x18\n\x0btable_index\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x10\n\x08markdown\x18\x06 \x01(\tB\r\n\x0b_confidenceB\x0e\n\x0c_table_index\"n\n\x08OcrTable\x12\x0f\n\x07polygon\x18\x01 \x03(\x02\x12\x11\n\trow_count\x18\x02 \x01(\x05\x12\x14\n\x0c\x63olumn_count\x18\x03 \x01(\x05\x12(\n\x05\x63\x65lls\x18\x04 \x03(\x0b\x32\x19.triptych.v1.OcrTableCell\"\x8d\x01\n\x0cOcrTableCell\x12\x11\n\trow_index\x18\x01 \x01(\x05\x12\x14\n\x0c\x63olumn_index\x18\x02 \x01(\x05\x12\x10\n\x08row_span\x18\x03 \x01(\x05\x12\x13\n\x0b\x63olumn_span\x18\x04 \x01(\x05\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0f\n\x07polygon\x18\x06 \x03(\x02\x12\x0e\n\x06header\x18\x07 \x01(\x08*K\n\x07OcrMode\x12\x18\n\x14OCR_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rOCR_MODE_TEXT\x10\x01\x12\x13\n\x0fOCR_MODE_LAYOUT\x10\x02*j\n\x0fOrientationMode\x12 \n\x1cORIENTATION_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ORIENTATION_MODE_DETECT\x10\x01\x12\x18\n\x14ORIENTATION_MODE_OFF\x10\x02*|\n\x12\x45mbeddedTextPolicy\x12$\n EMBEDDED_TEXT_POLICY_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45MBEDDED_TEXT_POLICY_PREFER\x10\x01\x12\x1f\n\x1b\x45MBEDDED_TEXT_POLICY_IGNORE\x10\x02*_\n\nTextOrigin\x12\x1b\n\x17TEXT_ORIGIN_UNSPECIFIED\x10\x00\x12\x1a\n\x16TEXT_ORIGIN_RECOGNIZED\x10\x01\x12\x18\n\x14TEXT_ORIGIN_EMBEDDED\x10\x02*\xdd\x02\n\tBlockKind\x12\x1a\n\x16\x42LOCK_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x42LOCK_KIND_TITLE\x10\x01\x12\x16\n\x12\x42LOCK_KIND_HEADING\x10\x02\x12\x18\n\x14\x42LOCK_KIND_PARAGRAPH\x10\x03\x12\x13\n\x0f\x42LOCK_KIND_LIST\x10\x04\x12\x14\n\x10\x42LOCK_KIND_TABLE\x10\x05\x12\x15\n\x11\x42LOCK_KIND_FIGURE\x10\x06\x12\x16\n\x12\x42LOCK_KIND_CAPTION\x10\x07\x12\x16\n\x12\x42LOCK_KIND_FORMULA\x10\x08\x12\x1a\n\x16\x42LOCK_KIND_PAGE_HEADER\x10\t\x12\x1a\n\x16\x42LOCK_KIND_PAGE_FOOTER\x10\n\x12\x17\n\x13\x42LOCK_KIND_FOOTNOTE\x10\x0b\x12\x13\n\x0f\x42LOCK_KIND_SEAL\x10\x0c\x12\x14\n\x10\x42LOCK_KIND_OTHER\x10\rb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15triptych/v1/ocr.proto\x12\x0btriptych.v1\x1a\x17google/rpc/status.proto\x1a\x18triptych/v1/common.proto\"\x81\x01\n\x07OcrSpec\x12\'\n\x05input\x18\x01 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12%\n\x05pages\x18\x02 \x03(\x0b\x32\x16.triptych.v1.PageRange\x12&\n\x06\x63onfig\x18\x03 \x01(\x0b\x32\x16.triptych.v1.OcrConfig\"\xd5\x02\n\tOcrConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x16\n\x0elanguage_codes\x18\x02 \x03(\t\x12\"\n\x04mode\x18\x03 \x01(\x0e\x32\x14.triptych.v1.OcrMode\x12=\n\x14\x65mbedded_text_policy\x18\x04 \x01(\x0e\x32\x1f.triptych.v1.EmbeddedTextPolicy\x12\x17\n\nrender_dpi\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x1b\n\x0emin_confidence\x18\x06 \x01(\x02H\x01\x88\x01\x01\x12\x14\n\x0c\x65nable_words\x18\x07 \x01(\x08\x12\x36\n\x10orientation_mode\x18\x08 \x01(\x0e\x32\x1c.triptych.v1.OrientationMode\x12\x18\n\x10\x65nable_unwarping\x18\t \x01(\x08\x42\r\n\x0b_render_dpiB\x11\n\x0f_min_confidence\"\xa2\x01\n\tOcrResult\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x19\n\x11source_page_count\x18\x02 \x01(\x05\x12#\n\x05pages\x18\x03 \x03(\x0b\x32\x14.triptych.v1.OcrPage\x12/\n\x10structure_models\x18\x04 \x03(\x0b\x32\x15.triptych.v1.ModelRef\"\xe1\x02\n\x07OcrPage\x12\x13\n\x0bpage_number\x18\x01 \x01(\x05\x12\x10\n\x08width_px\x18\x02 \x01(\x05\x12\x11\n\theight_px\x18\x03 \x01(\x05\x12\x12\n\nrender_dpi\x18\x04 \x01(\x05\x12 \n\x18\x61pplied_rotation_degrees\x18\x05 \x01(\x05\x12\x10\n\x08unwarped\x18\x06 \x01(\x08\x12,\n\x0btext_origin\x18\x07 \x01(\x0e\x32\x17.triptych.v1.TextOrigin\x12\x0c\n\x04text\x18\x08 \x01(\t\x12$\n\x05lines\x18\t \x03(\x0b\x32\x15.triptych.v1.TextLine\x12(\n\x06\x62locks\x18\n \x03(\x0b\x32\x18.triptych.v1.LayoutBlock\x12%\n\x06tables\x18\x0b \x03(\x0b\x32\x15.triptych.v1.OcrTable\x12!\n\x05\x65rror\x18\x0c \x01(\x0b\x32\x12.google.rpc.Status\"\x9d\x01\n\x08TextLine\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x12\n\ntext_start\x18\x04 \x01(\x05\x12\x10\n\x08text_end\x18\x05 \x01(\x05\x12$\n\x05words\x18\x06 \x03(\x0b\x32\x15.triptych.v1.TextWordB\r\n\x0b_confidence\"Q\n\x08TextWord\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence\"\xbe\x01\n\x0bLayoutBlock\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.triptych.v1.BlockKind\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x14\n\x0cline_indices\x18\x04 \x03(\x05\x12\x18\n\x0btable_index\x18\x05 \x01(\x05H\x01\x88\x01\x01\x12\x10\n\x08markdown\x18\x06 \x01(\tB\r\n\x0b_confidenceB\x0e\n\x0c_table_index\"n\n\x08OcrTable\x12\x0f\n\x07polygon\x18\x01 \x03(\x02\x12\x11\n\trow_count\x18\x02 \x01(\x05\x12\x14\n\x0c\x63olumn_count\x18\x03 \x01(\x05\x12(\n\x05\x63\x65lls\x18\x04 \x03(\x0b\x32\x19.triptych.v1.OcrTableCell\"\x8d\x01\n\x0cOcrTableCell\x12\x11\n\trow_index\x18\x01 \x01(\x05\x12\x14\n\x0c\x63olumn_index\x18\x02 \x01(\x05\x12\x10\n\x08row_span\x18\x03 \x01(\x05\x12\x13\n\x0b\x63olumn_span\x18\x04 \x01(\x05\x12\x0c\n\x04text\x18\x05 \x01(\t\x12\x0f\n\x07polygon\x18\x06 \x03(\x02\x12\x0e\n\x06header\x18\x07 \x01(\x08*K\n\x07OcrMode\x12\x18\n\x14OCR_MODE_UNSPECIFIED\x10\x00\x12\x11\n\rOCR_MODE_TEXT\x10\x01\x12\x13\n\x0fOCR_MODE_LAYOUT\x10\x02*j\n\x0fOrientationMode\x12 \n\x1cORIENTATION_MODE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ORIENTATION_MODE_DETECT\x10\x01\x12\x18\n\x14ORIENTATION_MODE_OFF\x10\x02*|\n\x12\x45mbeddedTextPolicy\x12$\n EMBEDDED_TEXT_POLICY_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x45MBEDDED_TEXT_POLICY_PREFER\x10\x01\x12\x1f\n\x1b\x45MBEDDED_TEXT_POLICY_IGNORE\x10\x02*_\n\nTextOrigin\x12\x1b\n\x17TEXT_ORIGIN_UNSPECIFIED\x10\x00\x12\x1a\n\x16TEXT_ORIGIN_RECOGNIZED\x10\x01\x12\x18\n\x14TEXT_ORIGIN_EMBEDDED\x10\x02*\xdd\x02\n\tBlockKind\x12\x1a\n\x16\x42LOCK_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x42LOCK_KIND_TITLE\x10\x01\x12\x16\n\x12\x42LOCK_KIND_HEADING\x10\x02\x12\x18\n\x14\x42LOCK_KIND_PARAGRAPH\x10\x03\x12\x13\n\x0f\x42LOCK_KIND_LIST\x10\x04\x12\x14\n\x10\x42LOCK_KIND_TABLE\x10\x05\x12\x15\n\x11\x42LOCK_KIND_FIGURE\x10\x06\x12\x16\n\x12\x42LOCK_KIND_CAPTION\x10\x07\x12\x16\n\x12\x42LOCK_KIND_FORMULA\x10\x08\x12\x1a\n\x16\x42LOCK_KIND_PAGE_HEADER\x10\t\x12\x1a\n\x16\x42LOCK_KIND_PAGE_FOOTER\x10\n\x12\x17\n\x13\x42LOCK_KIND_FOOTNOTE\x10\x0b\x12\x13\n\x0f\x42LOCK_KIND_SEAL\x10\x0c\x12\x14\n\x10\x42LOCK_KIND_OTHER\x10\rb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.ocr_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_OCRMODE']._serialized_start=1728
-  _globals['_OCRMODE']._serialized_end=1803
-  _globals['_ORIENTATIONMODE']._serialized_start=1805
-  _globals['_ORIENTATIONMODE']._serialized_end=1911
-  _globals['_EMBEDDEDTEXTPOLICY']._serialized_start=1913
-  _globals['_EMBEDDEDTEXTPOLICY']._serialized_end=2037
-  _globals['_TEXTORIGIN']._serialized_start=2039
-  _globals['_TEXTORIGIN']._serialized_end=2134
-  _globals['_BLOCKKIND']._serialized_start=2137
-  _globals['_BLOCKKIND']._serialized_end=2486
+  _globals['_OCRMODE']._serialized_start=1778
+  _globals['_OCRMODE']._serialized_end=1853
+  _globals['_ORIENTATIONMODE']._serialized_start=1855
+  _globals['_ORIENTATIONMODE']._serialized_end=1961
+  _globals['_EMBEDDEDTEXTPOLICY']._serialized_start=1963
+  _globals['_EMBEDDEDTEXTPOLICY']._serialized_end=2087
+  _globals['_TEXTORIGIN']._serialized_start=2089
+  _globals['_TEXTORIGIN']._serialized_end=2184
+  _globals['_BLOCKKIND']._serialized_start=2187
+  _globals['_BLOCKKIND']._serialized_end=2536
   _globals['_OCRSPEC']._serialized_start=90
   _globals['_OCRSPEC']._serialized_end=219
   _globals['_OCRCONFIG']._serialized_start=222
   _globals['_OCRCONFIG']._serialized_end=563
-  _globals['_OCRRESULT']._serialized_start=565
-  _globals['_OCRRESULT']._serialized_end=678
-  _globals['_OCRPAGE']._serialized_start=681
-  _globals['_OCRPAGE']._serialized_end=1034
-  _globals['_TEXTLINE']._serialized_start=1037
-  _globals['_TEXTLINE']._serialized_end=1194
-  _globals['_TEXTWORD']._serialized_start=1196
-  _globals['_TEXTWORD']._serialized_end=1277
-  _globals['_LAYOUTBLOCK']._serialized_start=1280
-  _globals['_LAYOUTBLOCK']._serialized_end=1470
-  _globals['_OCRTABLE']._serialized_start=1472
-  _globals['_OCRTABLE']._serialized_end=1582
-  _globals['_OCRTABLECELL']._serialized_start=1585
-  _globals['_OCRTABLECELL']._serialized_end=1726
+  _globals['_OCRRESULT']._serialized_start=566
+  _globals['_OCRRESULT']._serialized_end=728
+  _globals['_OCRPAGE']._serialized_start=731
+  _globals['_OCRPAGE']._serialized_end=1084
+  _globals['_TEXTLINE']._serialized_start=1087
+  _globals['_TEXTLINE']._serialized_end=1244
+  _globals['_TEXTWORD']._serialized_start=1246
+  _globals['_TEXTWORD']._serialized_end=1327
+  _globals['_LAYOUTBLOCK']._serialized_start=1330
+  _globals['_LAYOUTBLOCK']._serialized_end=1520
+  _globals['_OCRTABLE']._serialized_start=1522
+  _globals['_OCRTABLE']._serialized_end=1632
+  _globals['_OCRTABLECELL']._serialized_start=1635
+  _globals['_OCRTABLECELL']._serialized_end=1776
 # @@protoc_insertion_point(module_scope)

@@ -295,6 +295,7 @@ class OcrResult(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     SOURCE_PAGE_COUNT_FIELD_NUMBER: _builtins.int
     PAGES_FIELD_NUMBER: _builtins.int
+    STRUCTURE_MODELS_FIELD_NUMBER: _builtins.int
     source_page_count: _builtins.int
     """Pages that the source has, whether read or not."""
     @_builtins.property
@@ -305,16 +306,21 @@ class OcrResult(_message.Message):
     def pages(self) -> _containers.RepeatedCompositeFieldContainer[Global___OcrPage]:
         """The pages asked for, in order."""
 
+    @_builtins.property
+    def structure_models(self) -> _containers.RepeatedCompositeFieldContainer[_common_pb2.ModelRef]:
+        """Weights that found layout blocks and table cells, in this order; empty unless OCR_MODE_LAYOUT."""
+
     def __init__(
         self,
         *,
         model: _common_pb2.ModelRef | None = ...,
         source_page_count: _builtins.int = ...,
         pages: _abc.Iterable[Global___OcrPage] | None = ...,
+        structure_models: _abc.Iterable[_common_pb2.ModelRef] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pages", b"pages", "source_page_count", b"source_page_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "pages", b"pages", "source_page_count", b"source_page_count", "structure_models", b"structure_models"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -361,7 +367,7 @@ class OcrPage(_message.Message):
     text_origin: Global___TextOrigin.ValueType
     """Where the text comes from."""
     text: _builtins.str
-    """The page's text in reading order, lines joined by "\\n"."""
+    """The page's text in reading order, lines joined by "\\n". With OCR_MODE_LAYOUT the lines of a block stand together."""
     @_builtins.property
     def lines(self) -> _containers.RepeatedCompositeFieldContainer[Global___TextLine]:
         """Lines in reading order."""
@@ -503,7 +509,7 @@ class LayoutBlock(_message.Message):
     table_index: _builtins.int
     """Index into OcrPage.tables, for a table."""
     markdown: _builtins.str
-    """Markdown of the block (headings, lists, formulas as LaTeX)."""
+    """Markdown of the block; a formula is the text that was recognized, not LaTeX."""
     @_builtins.property
     def polygon(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Corners, normalized (see OcrPage)."""

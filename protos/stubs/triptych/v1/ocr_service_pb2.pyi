@@ -37,12 +37,14 @@ class _PagesFormatEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PagesForm
     PAGES_FORMAT_HOCR: _PagesFormat.ValueType  # 4
     """hOCR 1.2: XHTML with boxes of lines and words."""
     PAGES_FORMAT_ALTO: _PagesFormat.ValueType  # 5
-    """ALTO 4."""
+    """ALTO 4.2, valid by later 4.x, too; in pixels."""
     PAGES_FORMAT_JSON: _PagesFormat.ValueType  # 6
     """OcrResult in protobuf's JSON mapping, with the contract's field names."""
     PAGES_FORMAT_SEARCHABLE_PDF: _PagesFormat.ValueType  # 7
     """The document as PDF, its pages as they were, with the text that was read lying invisibly on them: it can be
-    selected, copied and searched.
+    selected, copied and searched. Pages with text of their own (TEXT_ORIGIN_EMBEDDED) get none; an invisible layer of
+    earlier OCR gives way to the new one. An encrypted PDF stays so, a signed one is valid no more. On flattened pages
+    (OcrPage.unwarped) places are about right.
     """
 
 class PagesFormat(_PagesFormat, metaclass=_PagesFormatEnumTypeWrapper):
@@ -59,12 +61,14 @@ PAGES_FORMAT_HTML: PagesFormat.ValueType  # 3
 PAGES_FORMAT_HOCR: PagesFormat.ValueType  # 4
 """hOCR 1.2: XHTML with boxes of lines and words."""
 PAGES_FORMAT_ALTO: PagesFormat.ValueType  # 5
-"""ALTO 4."""
+"""ALTO 4.2, valid by later 4.x, too; in pixels."""
 PAGES_FORMAT_JSON: PagesFormat.ValueType  # 6
 """OcrResult in protobuf's JSON mapping, with the contract's field names."""
 PAGES_FORMAT_SEARCHABLE_PDF: PagesFormat.ValueType  # 7
 """The document as PDF, its pages as they were, with the text that was read lying invisibly on them: it can be
-selected, copied and searched.
+selected, copied and searched. Pages with text of their own (TEXT_ORIGIN_EMBEDDED) get none; an invisible layer of
+earlier OCR gives way to the new one. An encrypted PDF stays so, a signed one is valid no more. On flattened pages
+(OcrPage.unwarped) places are about right.
 """
 Global___PagesFormat: _TypeAlias = PagesFormat  # noqa: Y015
 
@@ -216,8 +220,8 @@ class FormatPagesRequest(_message.Message):
 
     @_builtins.property
     def document(self) -> _common_pb2.InputSource:
-        """The document that was read. Required for a searchable PDF of a result, or of a job whose document is no longer
-        kept; otherwise the job's is used.
+        """The document that was read; for a searchable PDF only. Required for one of a result, or of a job whose document is
+        no longer kept (BLOB_NOT_FOUND); otherwise the job's is used.
         """
 
     def __init__(
@@ -250,7 +254,9 @@ class FormatPagesResponse(_message.Message):
     content: _builtins.bytes
     """The file's content; text is UTF-8 with \\n at line ends."""
     content_blob: _builtins.str
-    """Blob that holds it, if it is too large to be inline."""
+    """Blob that holds it, if it is over ServerLimits.max_inline_result_bytes. It lives like an uploaded one, and goes
+    with the document when that is purged.
+    """
     media_type: _builtins.str
     """Its media type."""
     def __init__(

@@ -73,7 +73,8 @@ class OcrServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def FormatPages(self, request, context):
-        """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF.
+        """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF. No job: it is written
+        while the caller waits; QUEUE_FULL if a tenant has too many large ones at a time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

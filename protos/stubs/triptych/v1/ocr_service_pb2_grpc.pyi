@@ -41,7 +41,9 @@ class OcrServiceStub:
     StreamRecognize: _grpc.UnaryStreamMultiCallable[_ocr_service_pb2.StreamRecognizeRequest, _ocr_service_pb2.StreamRecognizeResponse]
     """Runs and streams progress and partial results; ends like JobService.WatchJob."""
     FormatPages: _grpc.UnaryUnaryMultiCallable[_ocr_service_pb2.FormatPagesRequest, _ocr_service_pb2.FormatPagesResponse]
-    """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF."""
+    """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF. No job: it is written
+    while the caller waits; QUEUE_FULL if a tenant has too many large ones at a time.
+    """
 
 @_typing.type_check_only
 class OcrServiceAsyncStub(OcrServiceStub):
@@ -56,7 +58,9 @@ class OcrServiceAsyncStub(OcrServiceStub):
     StreamRecognize: _aio.UnaryStreamMultiCallable[_ocr_service_pb2.StreamRecognizeRequest, _ocr_service_pb2.StreamRecognizeResponse]  # type: ignore[assignment]
     """Runs and streams progress and partial results; ends like JobService.WatchJob."""
     FormatPages: _aio.UnaryUnaryMultiCallable[_ocr_service_pb2.FormatPagesRequest, _ocr_service_pb2.FormatPagesResponse]  # type: ignore[assignment]
-    """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF."""
+    """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF. No job: it is written
+    while the caller waits; QUEUE_FULL if a tenant has too many large ones at a time.
+    """
 
 class OcrServiceServicer(metaclass=_abc_1.ABCMeta):
     """Pages to text. Each call is a job of kind OCR that the caller waits for."""
@@ -86,6 +90,8 @@ class OcrServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ocr_service_pb2.FormatPagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ocr_service_pb2.FormatPagesResponse, _abc.Awaitable[_ocr_service_pb2.FormatPagesResponse]]:
-        """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF."""
+        """Writes what was read as a file: text, Markdown, HTML, hOCR, ALTO, JSON or a searchable PDF. No job: it is written
+        while the caller waits; QUEUE_FULL if a tenant has too many large ones at a time.
+        """
 
 def add_OcrServiceServicer_to_server(servicer: OcrServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
-from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import TextLine, TextWord
 from triptych.workers.engines.paddle_crops import LineCrop
+from triptych.workers.engines.paddle_words import COLUMN_PX, Pixels, Word, missing_blanks, words
+from triptych.workers.media.gutters import cuts
 from triptych.workers.media.reading_order import reading_order
-
-# Pixels of a crop that one column of the recognition model's output stands for.
-COLUMN_PX = 8
-# Chinese and Japanese are written without blanks: there each character is a word.
-_WITHOUT_BLANKS = r"\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_WITHOUT_BLANKS}]|[^\s{_WITHOUT_BLANKS}]+")
-_CHARACTER_WITHOUT_BLANKS = re.compile(f"[{_WITHOUT_BLANKS}]")
+from triptych.workers.media.straightening import LEFT, RIGHT, Boxes, turned_back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,8 +31,24 @@ class FoundLine:
 
     crop: LineCrop
     text: str
-    columns: list[int]
+    columns: Sequence[float]
     confidence: float
+
+    def words(self) -> list[Word]:
+        """Gives its words; places are in pixels of the crop."""
+        return words(self.text, self.columns, self._ink)
+
+    def with_blanks(self) -> FoundLine:
+        """Gives the line with the blanks that the model has not written."""
+        text, columns = self.text, list(self.columns)
+        for index in missing_blanks(text, columns, self._ink)[::-1]:
+            text = f"{text[:index]} {text[index:]}"
+            columns.insert(index, (columns[index - 1] + columns[index]) / 2)
+        return replace(self, text=text, columns=columns)
+
+    @property
+    def _ink(self) -> Pixels:
+        return self.crop.pixels[:, : self.crop.text_width_px]
 
 
 def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, turn: int, words: bool) -> list[TextLine]:
@@ -49,46 +61,51 @@ def text_lines(found: Sequence[FoundLine], *, width_px: int, height_px: int, tur
         turn: Degrees clockwise by which lines are turned: the order is that of the page turned back.
         words: Whether lines get their words.
     """
-    size = np.array([width_px, height_px] if turn % 180 == 0 else [height_px, width_px])
-    polygons = [turned(line.crop.polygon.ravel().tolist(), -turn) for line in found]
-    corners = [np.array(polygon).reshape(4, 2) * size for polygon in polygons]
-    boxes = [[*polygon.min(axis=0), *polygon.max(axis=0)] for polygon in corners]
-    return [_text_line(found[index], words) for index in reading_order(boxes)]
+
+    def boxes(lines: Iterable[FoundLine]) -> Boxes:
+        polygons = (line.crop.polygon.ravel().tolist() for line in lines)
+        return turned_back(polygons, turn, width_px=width_px, height_px=height_px)
+
+    pieces = list(_cut(found, boxes(found)))
+    return [_text_line(pieces[index], words) for index in reading_order(boxes(pieces))]
 
 
-def is_without_blanks(text: str) -> bool:
-    """Whether a text is mostly in a script that is written without blanks, and perhaps from top to bottom."""
-    return 2 * len(_CHARACTER_WITHOUT_BLANKS.findall(text)) > len(text)
+def _cut(found: Sequence[FoundLine], boxes: Boxes) -> Iterator[FoundLine]:
+    """Gives the lines, those that run across a gutter in pieces."""
+    words = [line.words() for line in found]
+    spans = [
+        box[LEFT]
+        + (box[RIGHT] - box[LEFT]) / line.crop.text_width_px * np.array([(word.start, word.end) for word in its])
+        for line, its, box in zip(found, words, boxes, strict=True)
+    ]
+    for line, its, its_cuts in zip(found, words, cuts(boxes, spans), strict=True):
+        for first, last in pairwise([0, *its_cuts, len(its)]):
+            yield _piece(line, its[first:last]) if its_cuts else line
+
+
+def _piece(line: FoundLine, words: Sequence[Word]) -> FoundLine:
+    """Gives the part of a line that has these words."""
+    crop, start, end = line.crop, math.floor(words[0].start), math.ceil(words[-1].end)
+    characters = slice(words[0].at, words[-1].at + len(words[-1].text))
+    polygon = _part(crop.polygon, start / crop.text_width_px, end / crop.text_width_px)
+    return replace(
+        line,
+        crop=replace(crop, polygon=polygon, pixels=crop.pixels[:, start:end], text_width_px=end - start),
+        text=line.text[characters],
+        columns=[column - start / COLUMN_PX for column in line.columns[characters]],
+    )
 
 
 def _text_line(found: FoundLine, words: bool) -> TextLine:
     polygon = found.crop.polygon
     line = TextLine(text=found.text.strip(), polygon=_flat(polygon), confidence=found.confidence)
     if words:
+        width = found.crop.text_width_px
         line.words.extend(
-            TextWord(text=text, polygon=_flat(_part(polygon, start, end))) for text, start, end in _words(found)
+            TextWord(text=word.text, polygon=_flat(_part(polygon, word.start / width, word.end / width)))
+            for word in found.words()
         )
     return line
-
-
-def _words(found: FoundLine) -> Iterator[tuple[str, float, float]]:
-    """Gives each word with its start and end along the line, 0 to 1.
-
-    The model says about where the middle of a character is; a word ends half a character beyond its last one.
-    """
-    columns_in_text = max(1.0, found.crop.text_width_px / COLUMN_PX)
-    middles = [(column + 0.5) / columns_in_text for column in found.columns]
-    # Half the typical distance of two characters.
-    half = float(np.median(np.diff(middles))) / 2 if len(middles) > 1 else 0.5
-    for match in _WORD.finditer(found.text):
-        first, last = match.start(), match.end() - 1
-        start = middles[first] - half if first == 0 else max(middles[first] - half, _between(middles, first - 1))
-        end = middles[last] + half if last + 1 == len(middles) else min(middles[last] + half, _between(middles, last))
-        yield match[0], min(1.0, max(0.0, start)), min(1.0, max(0.0, end))
-
-
-def _between(middles: list[float], index: int) -> float:
-    return (middles[index] + middles[index + 1]) / 2
 
 
 def _part(polygon: npt.NDArray[np.float64], start: float, end: float) -> npt.NDArray[np.float64]:

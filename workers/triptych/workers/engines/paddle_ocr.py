@@ -253,7 +253,7 @@ def _image(pixels: Pixels) -> Pixels:
 
 def _page(item: PageImage, found: list[FoundLine], turn: int | None) -> OcrPage:
     height, width, _ = item.pixels.shape
-    kept = [line for line in found if line.text.strip() and line.confidence >= item.min_confidence]
+    kept = [line.with_blanks() for line in found if line.text.strip() and line.confidence >= item.min_confidence]
     page_turn, lines_turn = directions(kept, turn, width_px=width, height_px=height) if item.find_turn else (0, 0)
     page = OcrPage(
         width_px=width,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
@@ -14,8 +13,10 @@ import numpy.typing as npt
 from triptych.workers.engines.network import Array
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import LineCrop
-from triptych.workers.engines.paddle_lines import FoundLine, is_without_blanks
+from triptych.workers.engines.paddle_lines import FoundLine
 from triptych.workers.engines.paddle_model import PaddleModel
+from triptych.workers.engines.paddle_words import is_without_blanks
+from triptych.workers.media.straightening import direction
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -108,11 +109,9 @@ def directions(found: Iterable[FoundLine], turn: int | None, *, width_px: int, h
         if line.confidence < DOUBTFUL_CONFIDENCE:
             continue
         corners = line.crop.polygon * [width_px, height_px]
-        x, y = corners[1] - corners[0] + corners[2] - corners[3]
-        direction = round(math.degrees(math.atan2(y, x)) / 90) % 4 * 90
-        length = round(math.hypot(x, y))
-        lengths[direction] += length
-        vertical += length * (turn is not None and direction == (turn + 90) % 360 and is_without_blanks(line.text))
+        runs, length = direction(corners), round(float(np.linalg.norm(corners[1] - corners[0])))
+        lengths[runs] += length
+        vertical += length * (turn is not None and runs == (turn + 90) % 360 and is_without_blanks(line.text))
     supported = lengths[turn or 0]
     [(main, length)] = lengths.most_common(1) or [(turn or 0, 0)]
     if length < MAJORITY * supported or not length:

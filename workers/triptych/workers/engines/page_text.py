@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from triptych.v1.ocr_pb2 import OcrPage, TextLine
+from triptych.core.page_turns import turned
+from triptych.v1.ocr_pb2 import OcrPage
 
 NOTHING_READ = "(no text was recognized in this image)"
 CUT = "\n[...]\n"
@@ -29,9 +31,10 @@ def page_text(page: OcrPage) -> PageText:
     """
     if not page.lines:
         return PageText(NOTHING_READ)
+    quads = [turned(line.polygon, page.applied_rotation_degrees) for line in page.lines]
     pieces = [page.lines[0].text]
-    for before, line in pairwise(page.lines):
-        pieces += ["  " if _beside(before, line) else "\n", line.text]
+    for line, (before, quad) in zip(page.lines[1:], pairwise(quads), strict=True):
+        pieces += ["  " if _beside(before, quad) else "\n", line.text]
     return PageText("".join(pieces))
 
 
@@ -72,11 +75,11 @@ def fair_shares(lengths: list[int], budget: int) -> list[int]:
     return shares
 
 
-def _beside(one: TextLine, other: TextLine) -> bool:
-    """Whether both stand in one row: they share half of the lower one's height."""
-    if not one.polygon or not other.polygon:
+def _beside(one: Sequence[float], other: Sequence[float]) -> bool:
+    """Whether two quads stand in one row: they share half of the lower one's height."""
+    if not one or not other:
         return False
-    height = min(max(line.polygon[1::2]) - min(line.polygon[1::2]) for line in (one, other))
-    top = max(min(line.polygon[1::2]) for line in (one, other))
-    bottom = min(max(line.polygon[1::2]) for line in (one, other))
-    return bool(bottom - top > 0.5 * height)
+    height = min(max(quad[1::2]) - min(quad[1::2]) for quad in (one, other))
+    top = max(min(quad[1::2]) for quad in (one, other))
+    bottom = min(max(quad[1::2]) for quad in (one, other))
+    return bottom - top > 0.5 * height

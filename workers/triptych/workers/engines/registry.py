@@ -115,6 +115,20 @@ def _check_languages(entry: ModelEntry, catalog: Catalog, tags: Sequence[str]) -
         )
 
 
+def _picodet(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    from triptych.workers.engines.picodet import PicoDetEngine
+
+    ref = catalog.ref(entry.name, f"onnxruntime/{importlib.metadata.version('onnxruntime')}")
+    return PicoDetEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
+
+
+def _slanet(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
+    from triptych.workers.engines.slanet import SlanetEngine
+
+    ref = catalog.ref(entry.name, f"onnxruntime/{importlib.metadata.version('onnxruntime')}")
+    return SlanetEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
+
+
 def _transformers(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
     from triptych.workers.engines.transformers import TransformersEngine
 
@@ -149,6 +163,8 @@ _BUILDERS: dict[str, Callable[[ModelEntry, Catalog, Settings], AnyEngine]] = {
     "campplus": _campplus,
     "transformers_speech": _transformers_speech,
     "paddle_ocr": _paddle_ocr,
+    "picodet": _picodet,
+    "slanet": _slanet,
     "transformers": _transformers,
     "text": _text,
     "reader": _reader,
@@ -176,6 +192,8 @@ def policy(name: str, catalog: Catalog, settings: Settings) -> BatchPolicy:
         "transformers_speech": audio_s,
         "campplus": audio_s,
         "paddle_ocr": settings.max_batch_pixels,
+        "picodet": settings.max_batch_pixels,
+        "slanet": settings.max_batch_pixels,
     }
     return BatchPolicy(
         max_cost=max_cost.get(catalog.get(name).engine, settings.max_batch_tokens),

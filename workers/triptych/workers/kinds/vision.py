@@ -10,12 +10,14 @@ from typing import Protocol
 
 from triptych.core.errors import FieldInvalid, RangeOutsideSource
 from triptych.core.offered import check_offered
+from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobEvent, ProgressUnit, TextDelta
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionResult, VisionSpec
 from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.engines.generation import Part, Pixels, Prompt
-from triptych.workers.media.pages import open_pages
+from triptych.workers.media.page_limits import DEFAULT_LIMITS, PageLimits
+from triptych.workers.media.pages import Pages, open_pages
 from triptych.workers.station import Station
 
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
@@ -42,17 +44,14 @@ class Stations(Protocol):
         """Gives the station of a model; empty: the default one."""
 
 
-def run(
-    attempt: Attempt, spec: VisionSpec, stations: Stations, *, max_page_count: int, max_page_pixels: int
-) -> VisionResult:
+def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimits = DEFAULT_LIMITS) -> VisionResult:
     """Generates the next turn, or gives that which another job got for the very same request.
 
     Args:
         attempt: Of the job.
         spec: The conversation and how to continue it.
         stations: Where the engine is.
-        max_page_count: Most pages of an image file.
-        max_page_pixels: Most pixels of one image.
+        limits: What decoding one image may take.
 
     Raises:
         FieldInvalid, FeatureDisabled: The conversation or its options.
@@ -65,12 +64,15 @@ def run(
     station = stations.get(spec.config.model)
     limit = spec.config.max_output_tokens if spec.config.HasField("max_output_tokens") else DEFAULT_MAX_OUTPUT_TOKENS
     model = station.engine.model
-    flight = attempt.flight(works.generating(spec, model, max_output_tokens=limit, max_page_pixels=max_page_pixels))
+    loader = _Loader(attempt, limits)
+    # Before what is known is looked up: it is for those alone who can open the documents.
+    loader.check(spec)
+    work = works.generating(spec, model, max_output_tokens=limit, max_page_pixels=limits.max_page_pixels)
+    flight = attempt.flight(work)
     if (known := flight.find()) is not None:
         return _told(attempt, VisionResult.FromString(known), limit)
     attempt.progress("decode")
     attempt.hand.begin(ANSWER)
-    loader = _Loader(attempt, max_page_count=max_page_count, max_page_pixels=max_page_pixels)
     turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)
     told: Told = queue.SimpleQueue()
     prompt = _prompt(attempt, turns, spec.config, limit, told)
@@ -132,28 +134,31 @@ def _tell(attempt: Attempt, told: Told, max_output_tokens: int) -> None:
 class _Loader:
     """Turns the parts of messages into text and pixels."""
 
-    def __init__(self, attempt: Attempt, *, max_page_count: int, max_page_pixels: int) -> None:
+    def __init__(self, attempt: Attempt, limits: PageLimits) -> None:
         self._attempt = attempt
-        self._max_page_count = max_page_count
-        self._max_page_pixels = max_page_pixels
+        self._limits = limits
+
+    def check(self, spec: VisionSpec) -> None:
+        """Opens each document and closes it again; raises what is wrong with it, or with its password."""
+        images = [part.image.input for message in spec.messages for part in message.parts if part.HasField("image")]
+        for source in {image.SerializeToString(): image for image in images}.values():
+            with self._attempt.hand.unit("document"), self._opened(source):
+                pass
 
     def parts(self, message: ChatMessage) -> tuple[Part, ...]:
         """Gives a turn's text and images."""
         return tuple(part.text if part.HasField("text") else self._pixels(part.image) for part in message.parts)
 
     def _pixels(self, image: ImagePart) -> Pixels:
-        with open_pages(
-            self._attempt.read(image.input),
-            media_type=image.input.media_type,
-            display_name=image.input.display_name,
-            max_page_pixels=self._max_page_pixels,
-            max_page_count=self._max_page_count,
-        ) as document:
+        with self._opened(image.input) as document:
             number = image.page_number or 1
             if number > document.page_count:
                 raise RangeOutsideSource(f"page {number} of a document of {document.page_count}")
             pixels, _dpi = document.draw(number, dpi=RENDER_DPI, check=self._attempt.check)
         return _cropped(pixels, list(image.crop_box)) if image.crop_box else pixels
+
+    def _opened(self, source: InputSource) -> Pages:
+        return open_pages(self._attempt.open(source), source, self._limits, check=self._attempt.check)
 
 
 def _cropped(pixels: Pixels, box: list[float]) -> Pixels:

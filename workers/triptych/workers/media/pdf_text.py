@@ -3,41 +3,36 @@
 from __future__ import annotations
 
 import ctypes
-import unicodedata
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
 from typing import TypeAlias
 
 import pypdfium2 as pdfium
 import pypdfium2.raw as pdfium_c
 
 from triptych.v1.ocr_pb2 import TextLine, TextWord
+from triptych.workers.media.garbling import is_garbled
+from triptych.workers.media.pdf_characters import Box, Character, characters
+from triptych.workers.media.pdf_lines import Line, Word, lines
+from triptych.workers.media.pdf_sight import Sight
 
-Box: TypeAlias = tuple[float, float, float, float]
+Corners: TypeAlias = Callable[[Box], list[float]]
 
 # A layer with more unreadable characters than this comes from a font without a proper mapping.
 MAX_BAD_SHARE = 0.1
 # A page mostly covered by pictures is a scan, unless it also carries this many characters.
 SCAN_COVER = 0.5
 SCAN_MIN_CHARACTERS = 200
-# Objects looked at to find pictures; more are only found on drawings.
-MAX_OBJECTS = 2000
-# PDFium's mark for a hyphen at the end of a line.
-HYPHEN_MARK = "\x02"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Character:
-    text: str
-    box: Box
-    bad: bool
+# With more characters than this behind a picture or drawn invisibly, the layer is what another engine recognized.
+MAX_LAYER_SHARE = 0.05
 
 
 def read_text_layer(page: pdfium.PdfPage, *, words: bool) -> list[TextLine] | None:
     """Gives the lines of the page's text layer in the file's order, or None if it cannot be trusted.
 
-    Not trusted are pages with form fields (their values are not in the layer), scans with little text, and text whose
-    characters are largely unknown. The caller holds the PDFium lock.
+    Not trusted are pages with form fields (their values are not in the layer), scans with little text, layers that
+    another engine put behind a scan, and text whose characters are largely unknown or in the wrong places of the
+    alphabet. What no reader sees is left out: text outside the page, covered, or in the colour of its paper; and of a
+    shadow the second copy.
 
     Args:
         page: An open page.
@@ -48,77 +43,63 @@ def read_text_layer(page: pdfium.PdfPage, *, words: bool) -> list[TextLine] | No
     """
     if _has_form_fields(page):
         return None
+    sight = Sight(page)
     text_page = page.get_textpage()
     try:
-        characters = list(_characters(text_page))
+        found = characters(text_page, sight, _shown_box(page))
     finally:
         text_page.close()
-    visible = [character for character in characters if not character.text.isspace()]
+    inked = [character for character in found if not character.text.isspace()]
+    layer = sum(character.behind for character in inked)
+    if layer > MAX_LAYER_SHARE * len(inked):
+        return None
+    seen = [character for character in found if character.seen]
+    visible = [character for character in seen if not character.text.isspace()]
     readable = sum(character.text.isalnum() for character in visible)
     if not readable or sum(character.bad for character in visible) > MAX_BAD_SHARE * len(visible):
         return None
-    if len(visible) < SCAN_MIN_CHARACTERS and _picture_cover(page) > SCAN_COVER:
+    if len(visible) < SCAN_MIN_CHARACTERS and sight.picture_cover > SCAN_COVER:
         return None
-    to_shown = _frame(page)
-    return [_text_line(line, to_shown, words) for line in _lines(characters)]
+    if is_garbled("".join(character.text for character in seen)):
+        return None
+    corners = _frame(page)
+    turn = page.get_rotation()
+    return [_text_line(line, corners, turn, words) for line in lines(seen)]
 
 
-def _characters(text_page: pdfium.PdfTextPage) -> Iterator[_Character]:
-    left, right, bottom, top = (ctypes.c_double() for _ in range(4))
-    for index in range(text_page.count_chars()):
-        code = pdfium_c.FPDFText_GetUnicode(text_page, index)
-        text = chr(code) if 0 < code < 0x110000 else "\ufffd"
-        if text == HYPHEN_MARK:
-            text = "-"
-        pdfium_c.FPDFText_GetCharBox(text_page, index, left, right, bottom, top)
-        unmapped = pdfium_c.FPDFText_HasUnicodeMapError(text_page, index) == 1
-        # Cc: control, Co: private use, Cn: unassigned.
-        bad = unmapped or text == "\ufffd" or (not text.isspace() and unicodedata.category(text) in {"Cc", "Co", "Cn"})
-        yield _Character(text=text, box=(left.value, bottom.value, right.value, top.value), bad=bad)
+def _text_line(line: Line, corners: Corners, page_turn: int, words: bool) -> TextLine:
+    turn = (page_turn + line.turn) % 360
 
+    def polygon(characters: Iterable[Character]) -> list[float]:
+        box = corners(_union(characters))
+        # An upright box; its first corner is that at the text's own top left.
+        first = turn // 90 * 2
+        return box[first:] + box[:first]
 
-def _lines(characters: list[_Character]) -> Iterator[list[list[_Character]]]:
-    """Gives each line as its words, each word as its characters."""
-    words: list[list[_Character]] = []
-    word: list[_Character] = []
-    for character in [*characters, _Character(text="\n", box=(0, 0, 0, 0), bad=False)]:
-        if not character.text.isspace():
-            word.append(character)
-            continue
-        if word:
-            words.append(word)
-            word = []
-        if character.text in "\r\n" and words:
-            yield words
-            words = []
-
-
-def _text_line(line: list[list[_Character]], to_shown: Callable[[Box], list[float]], words: bool) -> TextLine:
-    texts = [_text(word) for word in line]
-    result = TextLine(text=" ".join(texts), polygon=to_shown(_union([c for word in line for c in word])))
+    result = TextLine(text=" ".join(map(_text, line.words)), polygon=polygon(c for word in line.words for c in word))
     if words:
-        pairs = zip(texts, line, strict=True)
-        result.words.extend(TextWord(text=text, polygon=to_shown(_union(word))) for text, word in pairs)
+        result.words.extend(TextWord(text=_text(word), polygon=polygon(word)) for word in line.words)
     return result
 
 
-def _text(word: list[_Character]) -> str:
+def _text(word: Word) -> str:
     text = "".join(character.text for character in word)
     # Characters beyond the basic plane may come as two halves; a lone half cannot travel.
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
-def _union(characters: list[_Character]) -> Box:
-    boxes = [character.box for character in characters]
-    return (
-        min(box[0] for box in boxes),
-        min(box[1] for box in boxes),
-        max(box[2] for box in boxes),
-        max(box[3] for box in boxes),
-    )
+def _union(characters: Iterable[Character]) -> Box:
+    lefts, bottoms, rights, tops = zip(*(character.box for character in characters), strict=True)
+    return min(lefts), min(bottoms), max(rights), max(tops)
 
 
-def _frame(page: pdfium.PdfPage) -> Callable[[Box], list[float]]:
+def _shown_box(page: pdfium.PdfPage) -> Box:
+    """Gives the part of the page that is shown, in points: the crop box within the media box."""
+    left, bottom, right, top = page.get_bbox()
+    return left, bottom, right, top
+
+
+def _frame(page: pdfium.PdfPage) -> Corners:
     """Gives the map from page space (points, y up, before /Rotate) to four corners on the page as shown, 0 to 1."""
     size = 1_000_000  # PDFium answers in whole pixels: this makes them fine enough
     device_x, device_y = ctypes.c_int(), ctypes.c_int()
@@ -150,16 +131,3 @@ def _has_form_fields(page: pdfium.PdfPage) -> bool:
             if kind == pdfium_c.FPDF_ANNOT_WIDGET:
                 return True
     return False
-
-
-def _picture_cover(page: pdfium.PdfPage) -> float:
-    """Gives the share of the page that its pictures cover, at most 1 each; overlaps count twice."""
-    width, height = page.get_size()
-    covered = 0.0
-    for count, item in enumerate(page.get_objects(max_depth=3)):
-        if count >= MAX_OBJECTS:
-            break
-        if item.type == pdfium_c.FPDF_PAGEOBJ_IMAGE:
-            left, bottom, right, top = item.get_bounds()
-            covered += min(width * height, max(0.0, right - left) * max(0.0, top - bottom))
-    return float(covered / max(width * height, 1e-9))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from triptych.core.page_turns import turned
 from triptych.v1.common_pb2 import AudioAnchor, PageAnchor
 from triptych.v1.reasoning_pb2 import Evidence
 from triptych.workers.reasoning.layout import box_of
@@ -24,7 +25,7 @@ def anchored(reading: Reading, span: Span) -> Evidence:
         evidence.page.CopyFrom(
             PageAnchor(
                 page_number=reading.page_number,
-                polygon=_polygon(marks, span),
+                polygon=turned(_polygon(marks, span), -reading.turn),
                 text_start=span.start,
                 text_end=span.end,
             )

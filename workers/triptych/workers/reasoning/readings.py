@@ -6,11 +6,13 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
+from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.transcription_pb2 import TranscriptionResult
 
 Quad = tuple[float, ...]
-"""Corners x0, y0, ... x3, y3, normalized to the page, clockwise in reading direction from the text's own top left."""
+"""Corners x0, y0, ... x3, y3, normalized to the upright page, clockwise in reading direction from the text's own top
+left."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,8 @@ class Reading:
         marks: Words in order of `start`.
         lines: Span in `text` of every line or segment.
         quads: Corners of every line; empty for a recording.
-        aspect: Width of the page over its height.
+        aspect: Width of the upright page over its height.
+        turn: Degrees clockwise by which the page as shown has to be turned to stand upright.
     """
 
     document_id: str
@@ -59,6 +62,7 @@ class Reading:
     lines: Sequence[tuple[int, int]]
     quads: Sequence[Quad] = field(default=())
     aspect: float = 1.0
+    turn: int = 0
 
     def marks_between(self, start: int, end: int) -> list[Mark]:
         """Gives the words that a span of the text touches."""
@@ -71,13 +75,16 @@ class Reading:
 
 def read_page(document_id: str, page: OcrPage, *, title: str = "") -> Reading:
     """Makes a reading of a recognized page."""
+    turn = page.applied_rotation_degrees
+    width, height = (page.width_px, page.height_px) if turn % 180 == 0 else (page.height_px, page.width_px)
+    quads: list[Quad] = [tuple(turned(line.polygon, turn)) for line in page.lines]
     marks: list[Mark] = []
     for index, line in enumerate(page.lines):
         span = (line.text_start, line.text_end)
         confidence = line.confidence if line.HasField("confidence") else None
         places = _word_spans(page.text, span, [word.text for word in line.words])
         if places is None or not all(len(word.polygon) >= 8 for word in line.words):
-            marks.append(Mark(start=span[0], end=span[1], line=index, confidence=confidence, quad=tuple(line.polygon)))
+            marks.append(Mark(start=span[0], end=span[1], line=index, confidence=confidence, quad=quads[index]))
             continue
         marks += [
             Mark(
@@ -85,7 +92,7 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "") -> Reading:
                 end=end,
                 line=index,
                 confidence=word.confidence if word.HasField("confidence") else confidence,
-                quad=tuple(word.polygon),
+                quad=tuple(turned(word.polygon, turn)),
             )
             for word, (start, end) in zip(line.words, places, strict=True)
         ]
@@ -96,8 +103,9 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "") -> Reading:
         text=page.text,
         marks=marks,
         lines=[(line.text_start, line.text_end) for line in page.lines],
-        quads=[tuple(line.polygon) for line in page.lines],
-        aspect=page.width_px / page.height_px if page.width_px and page.height_px else 1.0,
+        quads=quads,
+        aspect=width / height if width and height else 1.0,
+        turn=turn,
     )
 
 
