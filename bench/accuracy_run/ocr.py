@@ -109,7 +109,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds what only this kind has."""
     parser.add_argument("--modality", choices=(IMAGE, PDF), default=IMAGE, help="which files' words are scored")
     parser.add_argument("--turned", type=int, choices=(0, 90, 180, 270), default=0, help="turn images clockwise first")
-    parser.add_argument("--no-language", action="store_true", help="give no hint, whatever the manifest says")
+    parser.add_argument("--hint", action="store_true", help="name each file's language, of which models refuse some")
     parser.add_argument("--no-tables", action="store_true", help="do not score tables")
     parser.add_argument("--table-predictions", type=Path, help="file for the tables' rows, as JSON by id")
     parser.add_argument("--min-f1", type=float, help="exit with 1 if it is lower (rounded to a thousandth)")
@@ -167,7 +167,7 @@ def _read_tables(client: Client, item: Item, given: argparse.Namespace) -> Table
 
 
 def _config(item: Item, given: argparse.Namespace) -> OcrConfig:
-    told = bool(item.language) and item.language != MANY_LANGUAGES and not given.no_language
+    told = bool(item.language) and item.language != MANY_LANGUAGES and given.hint
     return OcrConfig(model=given.model, language_codes=[item.language] if told else [])
 
 

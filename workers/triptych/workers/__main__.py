@@ -40,7 +40,11 @@ def main(argv: list[str] | None = None) -> int:
     watch_parent(settings)
     from celery.platforms import SecurityWarning
 
+    from triptych.workers import heap
     from triptych.workers.runtime import Runtime
+
+    if kind == "ocr":
+        heap.return_large_blocks()
 
     # Celery warns root of pickle; nothing here accepts pickle.
     warnings.simplefilter("ignore", SecurityWarning)

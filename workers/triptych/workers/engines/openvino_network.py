@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from triptych.workers import heap
 from triptych.workers.engines.network import Array
-
-# Weights are packed anew for every width of lines, in the C library's heap, which keeps 0.2 GB of it (glibc only).
-_malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
 
 
 class OpenVinoNetwork:
@@ -42,8 +39,7 @@ class OpenVinoNetwork:
     def release(self) -> None:
         """See `Network.release`: between them, detection and recognition would hold 2 GB."""
         self._model.release_memory()
-        if _malloc_trim is not None:
-            _malloc_trim(0)
+        heap.trim()  # weights are packed anew for every width of lines: 0.2 GB of small blocks
 
 
 class _OpenVinoRun:
