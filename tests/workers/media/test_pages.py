@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from celery.utils.threads import default_socket_timeout
 from workers.broken_decoders import COMPUTES, CRASHES, EATS, IS_BUGGY, LEAVES, SLEEPS, WRITES
 from workers.documents import encoded, picture, scan, text_pdf
 
@@ -196,6 +197,17 @@ def test_a_fork_server_that_is_killed_is_started_again_and_costs_one_page(broken
         with pytest.raises(MediaCorrupt):
             drawn(pages, 1)
         assert drawn(pages, 1).shape == (200, 400, 3)
+
+
+def test_documents_are_decoded_while_celery_shuts_down():
+    server = ForkServer()
+    # New sockets have a timeout then; one that sends a descriptor would leave it on the pipe.
+    with default_socket_timeout(5), opened(text_pdf(["one"], ["two"]), server=server) as pages:
+        shapes = [drawn(pages, number).shape for number in (1, 2)]
+    with opened(text_pdf(["one"]), server=server) as pages:
+        shapes.append(drawn(pages, 1).shape)
+    server.stop()
+    assert shapes == [(200, 400, 3)] * 3
 
 
 def test_many_documents_are_decoded_side_by_side():

@@ -10,7 +10,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing.reduction import send_handle
 from typing import Any
 
 from google.rpc.status_pb2 import Status
@@ -18,6 +17,7 @@ from google.rpc.status_pb2 import Status
 from triptych.core.errors import InputTooLarge, InternalError, MediaCorrupt, TriptychError, from_status
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.media import decoding
+from triptych.workers.media.descriptors import send_descriptor
 from triptych.workers.media.fork_server import ForkServer
 from triptych.workers.media.page_limits import PageLimits
 
@@ -99,7 +99,7 @@ class Decoder:
     def _send(self, question: dict[str, Any] | int, what: str) -> None:
         with self._mourned(what):
             if isinstance(question, int):
-                send_handle(self._child.pipe, question, self._child.pid)
+                send_descriptor(self._child.pipe, question, self._child.pid)
             else:
                 self._child.pipe.send_bytes(json.dumps(question).encode())
 

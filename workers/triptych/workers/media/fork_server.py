@@ -15,9 +15,9 @@ import sys
 import threading
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, Pipe
-from multiprocessing.reduction import send_handle
 
 from triptych.core.confinement import bare_environment
+from triptych.workers.media.descriptors import send_descriptor
 
 PROGRAM = "triptych.workers.media.fork_server_process"
 # A new process fetches its memory page by page: with the large ones, where glibc and the system have them, a JPEG of A4
@@ -116,7 +116,7 @@ class ForkServer:
         control.send_bytes(json.dumps(what).encode())
         if descriptor is not None:
             assert self._process is not None
-            send_handle(control, descriptor.fileno(), self._process.pid)
+            send_descriptor(control, descriptor.fileno(), self._process.pid)
         return [int(value) for value in json.loads(control.recv_bytes())]
 
     def _started(self) -> Connection:
