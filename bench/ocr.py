@@ -40,7 +40,7 @@ from PIL import Image
 from proof import Proof, arguments
 
 from triptych.core.settings import Settings
-from triptych.v1.common_pb2 import ModelRef
+from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import CachePolicy, JobOptions
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.engines import paddle_ocr, paddle_orientation
@@ -48,6 +48,7 @@ from triptych.workers.engines.network import Lanes
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_ocr import PaddleOcrEngine, PageImage
 from triptych.workers.media.images import decode_image
+from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.media.pages import open_pages
 
 PUBLIC = Path(__file__).parents[2] / "shared" / "data" / "public"
@@ -92,8 +93,8 @@ def pages_of(folder: Path, count: int, into: Path) -> list[Page]:
         raise SystemExit(f"{manifest} has no {count} pages whose text is known")
     found = []
     for item in (known[n * len(known) // count] for n in range(count)):
-        options = {"media_type": "", "max_page_pixels": MAX_PAGE_PIXELS, "max_page_count": 2000}
-        with open_pages(item.path.read_bytes(), display_name=item.path.name, **options) as document:
+        source = InputSource(display_name=item.path.name)
+        with item.path.open("rb") as file, open_pages(file, source, PageLimits()) as document:
             pixels, _ = document.draw(1, dpi=DPI, check=lambda: None)
             whole = document.page_count == 1
         path = into / f"{item.id}.png"
