@@ -40,7 +40,7 @@ from PIL import Image
 from proof import Proof, arguments
 
 from triptych.core.settings import Settings
-from triptych.v1.common_pb2 import ModelRef
+from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import CachePolicy, JobOptions
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.engines import paddle_ocr, paddle_orientation
@@ -48,19 +48,22 @@ from triptych.workers.engines.network import Lanes
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_ocr import PaddleOcrEngine, PageImage
 from triptych.workers.media.images import decode_image
+from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.media.pages import open_pages
 
 PUBLIC = Path(__file__).parents[2] / "shared" / "data" / "public"
 CALLERS = 16
 MODEL = "pp-ocrv6-small"
 DPI, MAX_PAGE_PIXELS = 200, 100_000_000
-MAX_SHARE, MAX_REST, MAX_MEMORY_MB = 0.70, 0.10, 1400
+MAX_SHARE, MAX_REST = 0.70, 0.10
 ANEW = JobOptions(cache_policy=CachePolicy.CACHE_POLICY_BYPASS)
 # What Triptych is run with, and which of RapidOCR's runs computes alike.
 RUNTIMES = {
     "Triptych, ONNX Runtime": ({"TRIPTYCH_OCR_RUNTIME": "onnxruntime"}, "RapidOCR, ONNX Runtime"),
     "Triptych, OpenVINO": ({"TRIPTYCH_OCR_RUNTIME": "openvino"}, "RapidOCR, OpenVINO"),
 }
+# Of the worker, with 16 pages of 16 sizes in it. OpenVINO keeps weights packed for every size.
+MAX_MEMORY_MB = {"Triptych, ONNX Runtime": 1400, "Triptych, OpenVINO": 1800}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +93,8 @@ def pages_of(folder: Path, count: int, into: Path) -> list[Page]:
         raise SystemExit(f"{manifest} has no {count} pages whose text is known")
     found = []
     for item in (known[n * len(known) // count] for n in range(count)):
-        options = {"media_type": "", "max_page_pixels": MAX_PAGE_PIXELS, "max_page_count": 2000}
-        with open_pages(item.path.read_bytes(), display_name=item.path.name, **options) as document:
+        source = InputSource(display_name=item.path.name)
+        with item.path.open("rb") as file, open_pages(file, source, PageLimits()) as document:
             pixels, _ = document.draw(1, dpi=DPI, check=lambda: None)
             whole = document.page_count == 1
         path = into / f"{item.id}.png"
@@ -197,7 +200,7 @@ def triptych_runs(
             name: measured(lambda: list(callers.map(text, paths)), stack.worker.pid, stack.around),
             f"{name}, one caller": measured(lambda: [text(path) for path in paths], stack.worker.pid, stack.around),
         }
-        proof.at_most(f"{name}: peak memory of the worker, MB", peak_bytes(stack.worker.pid) / 1e6, MAX_MEMORY_MB)
+        proof.at_most(f"{name}: peak memory of the worker, MB", peak_bytes(stack.worker.pid) / 1e6, MAX_MEMORY_MB[name])
         return runs
 
 
