@@ -10,9 +10,7 @@ CPU seconds count: loading is left out, child processes are counted in. Triptych
 this run's own, with what it does by default: the turn of pages is found out, doubtful lines are read twice. Held to the
 bounds is what its worker takes; what the service and Redis take is told too. PaddleOCR and RapidOCR run as they are
 by default, without their classifiers of orientation. --profile tells instead what the steps of Triptych's engine take,
-in one thread. RapidOCR draws another OpenCV, so it is installed without what it asks for:
-
-    pip install --no-deps rapidocr==3.10.0 omegaconf antlr4-python3-runtime==4.9.3 colorlog
+in one thread. RapidOCR comes with scripts/setup.
 """
 
 import argparse
@@ -140,7 +138,7 @@ def rapid_ocr_runs(folder: Path, paths: Sequence[Path], threads: int) -> dict[st
     try:
         from rapidocr import EngineType, RapidOCR
     except ImportError as error:
-        raise SystemExit(f"RapidOCR cannot be compared: {error}; how to install it stands in --help") from error
+        raise SystemExit(f"RapidOCR cannot be compared: {error}; scripts/setup installs it") from error
 
     def run(engine: Any, options: Mapping[str, Any]) -> Run:
         ocr = RapidOCR(
