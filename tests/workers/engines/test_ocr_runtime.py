@@ -83,7 +83,7 @@ def test_a_run_is_left_amid_it(models_dir, name):
     run = network(models_dir, name).begin(np.zeros((1, 3, 2560, 2560), np.float32))
     began = time.process_time()
     with ThreadPoolExecutor(1) as thread:
-        computing = thread.submit(run.result)
+        computing = thread.submit(run.result, np.copy)
         while time.process_time() < began + 0.3:  # it computes by then, and takes several times as long
             assert not computing.done()
         while not computing.done():
@@ -99,7 +99,7 @@ def test_runs_side_by_side_give_what_they_give_alone(models_dir, name):
     rng = np.random.default_rng(0)
     inputs = [rng.random((1, 3, 64, 64 + 32 * n), dtype=np.float32) for n in range(6)]
     one = network(models_dir, name)
-    alone = [np.copy(one.begin(values).result()) for values in inputs]
+    alone = [one.begin(values).result(np.copy) for values in inputs]
     lanes = Lanes(one, 2)
     together = lanes.run(range(6), values=inputs.__getitem__, result=np.copy, unwanted=lambda n: n == 3)
     found = dict(together)
@@ -112,7 +112,7 @@ def test_a_failed_run_ends_the_others_and_is_told():
     class Broken:
         left = False
 
-        def result(self):
+        def result(self, make):
             raise ValueError("broken")
 
         def leave(self):

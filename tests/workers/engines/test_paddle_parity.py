@@ -10,7 +10,7 @@ from workers.documents import ocr_engine, picture
 
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import HEIGHT_PX, MIN_WIDTH_PX, cut_out
-from triptych.workers.engines.paddle_detection import detection_input, text_boxes
+from triptych.workers.engines.paddle_detection import MAX_SIDE_PX, detection_input, text_boxes
 from triptych.workers.engines.paddle_model import PaddleModel
 from triptych.workers.engines.paddle_recognition import decoded, likeliest, recognition_input
 from triptych.workers.media.images import decode_image
@@ -78,7 +78,7 @@ def test_boxes_are_those_of_paddlex(paddlex, networks, models_dir, data_dir):
     normalization = PaddleModel.read(models_dir / "pp-ocrv6-small" / "det").normalization
     counts = []
     for page in pages(data_dir):
-        theirs = detector.predict([page], batch_size=1, max_side_limit=2560)[0]["dt_polys"]
+        theirs = detector.predict([page], batch_size=1, max_side_limit=MAX_SIDE_PX)[0]["dt_polys"]
         probabilities = networks[0](detection_input(page, normalization))
         ours = text_boxes(probabilities, page.shape[1], page.shape[0])
         assert ours.tolist() == np.array(theirs).reshape(-1, 4, 2).tolist()
@@ -104,7 +104,7 @@ def test_crops_are_those_of_paddlex_and_so_are_their_texts(paddlex, networks, mo
     characters = PaddleModel.read(models_dir / "pp-ocrv6-small" / "rec").characters
     texts = []
     for page in pages(data_dir):
-        polygons = detector.predict([page], batch_size=1, max_side_limit=2560)[0]["dt_polys"]
+        polygons = detector.predict([page], batch_size=1, max_side_limit=MAX_SIDE_PX)[0]["dt_polys"]
         for polygon, theirs in zip(polygons, crop_by_polygons(page, polygons), strict=True):
             assert np.array_equal(cut_out(page, polygon), theirs)
             pixels, text_width = as_paddlex_scales(theirs)

@@ -23,8 +23,12 @@ class Run(Protocol):
     def left(self) -> bool:
         """Whether `leave` was called; then `result` may raise anything."""
 
-    def result(self) -> Array:
-        """Computes the network's first output; called once, on any thread."""
+    def result(self, make: Callable[[Array], ResultT]) -> ResultT:
+        """Computes the network's first output, and gives what `make` makes of it; called once, on any thread.
+
+        Args:
+            make: May keep nothing of the output itself.
+        """
 
     def leave(self) -> None:
         """Has it end soon, at its next operator where the runtime can; called from any thread, also again."""
@@ -69,7 +73,7 @@ class Lanes:
         Args:
             tasks: Taken one by one, when there is room for another run.
             values: Makes a task's input.
-            result: Makes its result out of the network's output, on the run's thread: outputs are large.
+            result: Makes its result out of the network's output, on the run's thread, and keeps nothing of that.
             unwanted: Whether nobody wants the task any more; asked often.
 
         Raises:
@@ -83,7 +87,7 @@ class Lanes:
                 while len(running) <= self._count and (task := next(waiting, None)) is not None:
                     if not unwanted(task):
                         run = self._network.begin(values(task))
-                        running[self._threads.submit(_computed, run, result)] = task, run
+                        running[self._threads.submit(run.result, result)] = task, run
                 if not running:
                     return
                 done = wait(running, HEED_EVERY_S, FIRST_COMPLETED).done
@@ -107,7 +111,3 @@ class Lanes:
     def close(self) -> None:
         """Ends the threads."""
         self._threads.shutdown()
-
-
-def _computed(run: Run, result: Callable[[Array], ResultT]) -> ResultT:
-    return result(run.result())

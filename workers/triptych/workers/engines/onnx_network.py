@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from triptych.core.errors import FeatureDisabled
-from triptych.workers.engines.network import Array
+from triptych.workers.engines.network import Array, ResultT
 
 # Fetching anew what detection had costs a tenth of one of its runs; so it is kept after a page or two.
 _RUNS_WORTH_A_RELEASE = 4
@@ -75,9 +76,8 @@ class _OnnxRun:
     def left(self) -> bool:
         return bool(self._options.terminate)
 
-    def result(self) -> Array:
-        output: Array = self._session.run(None, self._feeds, self._options)[0]
-        return np.asarray(output, np.float32)
+    def result(self, make: Callable[[Array], ResultT]) -> ResultT:
+        return make(self._session.run(None, self._feeds, self._options)[0])
 
     def leave(self) -> None:
         self._options.terminate = True

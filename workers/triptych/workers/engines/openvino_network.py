@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from triptych.workers import heap
-from triptych.workers.engines.network import Array
+from triptych.workers.engines.network import Array, ResultT
 
 
 class OpenVinoNetwork:
@@ -32,34 +32,43 @@ class OpenVinoNetwork:
         }
         self._model = openvino.Core().compile_model(str(file), "CPU", options)
 
+        # Requests that are done: a new one would have to fetch all its memory.
+        self._idle: deque[Any] = deque()
+
     def begin(self, values: Array) -> _OpenVinoRun:
         """See `Network.begin`."""
-        return _OpenVinoRun(self._model.create_infer_request(), values)
+        return _OpenVinoRun(self._model, self._idle, values)
 
     def release(self) -> None:
         """See `Network.release`: between them, detection and recognition would hold 2 GB."""
+        self._idle.clear()
         self._model.release_memory()
         heap.trim()  # weights are packed anew for every width of lines: 0.2 GB of small blocks
 
 
 class _OpenVinoRun:
-    def __init__(self, request: Any, values: Array) -> None:
-        self._request = request
+    def __init__(self, model: Any, idle: deque[Any], values: Array) -> None:
+        self._idle = idle
+        self._request: Any = idle.pop() if idle else model.create_infer_request()
         self._values = values
         self.left = False
 
-    def result(self) -> Array:
+    def result(self, make: Callable[[Array], ResultT]) -> ResultT:
         if self.left:
             raise RuntimeError("left before it began")
         # Not `infer`, which cannot be cancelled.
         self._request.start_async({0: self._values}, share_inputs=True)
         self._request.wait()
-        # Shared with the request, which this run keeps.
-        return np.asarray(self._request.get_output_tensor(0).data, np.float32)
+        made = make(self._request.get_output_tensor(0).data)
+        # It is another run's from here on, which this one must not cancel.
+        request, self._request = self._request, None
+        self._idle.append(request)
+        return made
 
     def leave(self) -> None:
         self.left = True
-        self._request.cancel()  # does nothing where it has not begun
+        if self._request:
+            self._request.cancel()  # does nothing where it has not begun
 
 
 def computes_in_bfloat16() -> bool:

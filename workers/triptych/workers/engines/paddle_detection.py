@@ -24,10 +24,11 @@ BOX_THRESHOLD = 0.6
 UNCLIP_RATIO = 1.5
 MAX_CANDIDATES = 1000
 MIN_CONTOUR_SIDE_PX, MIN_BOX_SIDE_PX = 3, 5
-# PaddleOCR's own limit is a side of 4000 px, which takes 4 GB and misses large print.
-MAX_SIDE_PX = 2560
-# A4 at 200 dpi; the network takes 170 bytes for each pixel.
-MAX_PIXELS = 2368 * 1664
+# PaddleOCR's own limit is a side of 4000 px, which takes 4 GB and misses large print. Of 20 larger public pages words
+# are found as well at 2000 px as at 2560 (F1 .936 and .935), for a seventh less of all time.
+MAX_SIDE_PX = 2000
+# A4 at that size; the network takes 190 bytes for each pixel.
+MAX_PIXELS = 2016 * 1440
 # The network halves its input five times.
 STRIDE_PX = 32
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from triptych.core.errors import FeatureDisabled
-from triptych.workers.engines.network import Array
+from triptych.workers.engines.network import Array, ResultT
 
 
 class PaddleNetwork:
@@ -62,13 +61,13 @@ class _PaddleRun:
         self._values = values
         self.left = False
 
-    def result(self) -> Array:
+    def result(self, make: Callable[[Array], ResultT]) -> ResultT:
         taken = self._predictor.get_input_handle(self._predictor.get_input_names()[0])
         taken.reshape(self._values.shape)
         taken.copy_from_cpu(self._values)
         self._predictor.run()
         given = self._predictor.get_output_handle(self._predictor.get_output_names()[0])
-        return np.asarray(given.copy_to_cpu(), np.float32)
+        return make(given.copy_to_cpu())
 
     def leave(self) -> None:
         self.left = True

@@ -176,7 +176,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         runs = self._detector.run(
             sheets(),
             values=lambda sheet: detection_input(sheet.upright, self._detection.normalization),
-            result=lambda probabilities: probabilities,
+            result=np.copy,
             unwanted=lambda sheet: sheet.page not in _wanted(items),
         )
         crops = [

@@ -48,7 +48,7 @@ class PageOrientation:
     def turn(self, image: Pixels) -> int | None:
         """Gives the degrees by which a page, shape (height, width, 3), BGR, stands turned clockwise; None if unsure."""
         [(_, probabilities)] = self._network.run(
-            [image], values=self._input, result=lambda output: output[0], unwanted=lambda _: False
+            [image], values=self._input, result=lambda output: np.copy(output[0]), unwanted=lambda _: False
         )
         best = int(probabilities.argmax())
         return best * 90 if probabilities[best] >= MIN_PAGE_PROBABILITY else None
