@@ -23,6 +23,15 @@ class Run:
     around_s: float
     wall_s: float
 
+    def __add__(self, other: "Run") -> "Run":
+        """Gives both, one after the other."""
+        return Run(
+            texts=[*self.texts, *other.texts],
+            cpu_s=self.cpu_s + other.cpu_s,
+            around_s=self.around_s + other.around_s,
+            wall_s=self.wall_s + other.wall_s,
+        )
+
 
 def cpu_s(pid: int) -> float:
     """CPU seconds of a process, of its children, and of those that it had and that have ended."""
