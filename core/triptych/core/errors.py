@@ -6,15 +6,17 @@
     │                                                   LanguageUnsupported, SchemaInvalid, DigestMismatch
     ├── OutOfRange                OUT_OF_RANGE          RangeOutsideSource, CursorExpired
     ├── Unauthenticated           UNAUTHENTICATED       ApiKeyMissing, ApiKeyInvalid
-    ├── PermissionDenied          PERMISSION_DENIED     ScopeMissing, UriNotAllowed, WebhookNotAllowed
+    ├── PermissionDenied          PERMISSION_DENIED     ScopeMissing, UriNotAllowed, WebhookNotAllowed,
+    │                                                   EgressDenied
     ├── NotFound                  NOT_FOUND             JobNotFound, BlobNotFound, UploadNotFound, ModelNotFound,
     │                                                   DeliveryNotFound
     ├── RequestIdReused           ALREADY_EXISTS
     ├── PreconditionFailed        FAILED_PRECONDITION   JobNotTerminal, StageFailed
     ├── UploadOffsetMismatch      ABORTED
     ├── CapacityError             RESOURCE_EXHAUSTED    QueueFull, RateLimited, QuotaExceeded,
-    │                                                   HostExhausted, AcceleratorMemoryExhausted
-    ├── Unavailable               UNAVAILABLE           BackendUnavailable, ServerDraining, NoWorker
+    │                                                   HostExhausted, AcceleratorMemoryExhausted, BudgetExhausted
+    ├── Unavailable               UNAVAILABLE           BackendUnavailable, ServerDraining, NoWorker,
+    │                                                   RemoteUnavailable
     ├── TimedOut                  DEADLINE_EXCEEDED     QueueTimeout, ExecutionTimeout, CallTimeout, AudioTimeout
     ├── JobCancelled              CANCELLED
     ├── FeatureDisabled           UNIMPLEMENTED
@@ -185,6 +187,10 @@ class WebhookNotAllowed(PermissionDenied):
     """The webhook's host is not allow-listed, or is a private address."""
 
 
+class EgressDenied(PermissionDenied):
+    """The model is outside, and the policy keeps these bytes here."""
+
+
 class NotFound(TriptychError):
     """No such thing, or it expired, or it is another tenant's."""
 
@@ -274,6 +280,10 @@ class AcceleratorMemoryExhausted(CapacityError):
     """It does not fit the accelerator even alone."""
 
 
+class BudgetExhausted(CapacityError):
+    """What the tenant may spend on models outside is used up."""
+
+
 class Unavailable(TriptychError):
     """Not now; try again."""
 
@@ -291,6 +301,10 @@ class ServerDraining(Unavailable):
 
 class NoWorker(Unavailable):
     """No live worker has the model."""
+
+
+class RemoteUnavailable(Unavailable):
+    """The server of a model outside fails or does not answer."""
 
 
 class TimedOut(TriptychError):

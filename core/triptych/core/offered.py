@@ -18,7 +18,8 @@ def check_offered(spec: JobSpec) -> None:
     if which == "ocr":
         _check_ocr(spec.ocr.config)
     elif which == "vision":
-        _refuse(bool(spec.vision.config.output_json_schema), "output_json_schema", "ask for text")
+        for field in ("output_json_schema", "output_regex", "output_choices", "enable_copying"):
+            _refuse(bool(getattr(spec.vision.config, field)), field, "ask for text")
     elif which == "reasoning":
         config = spec.reasoning.config
         _check_ocr(config.ocr)

@@ -112,6 +112,18 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: no such delivery of a webhook, or it expired."""
     ERROR_REASON_AUDIO_TIMEOUT: _ErrorReason.ValueType  # 43
     """DEADLINE_EXCEEDED: a live call brought no audio for too long."""
+    ERROR_REASON_EGRESS_DENIED: _ErrorReason.ValueType  # 44
+    """PERMISSION_DENIED: the model is outside, and the policy keeps these bytes here
+    (metadata: model, data_class).
+    """
+    ERROR_REASON_BUDGET_EXHAUSTED: _ErrorReason.ValueType  # 45
+    """RESOURCE_EXHAUSTED: what the tenant may spend on models outside is used up
+    (metadata: model).
+    """
+    ERROR_REASON_REMOTE_UNAVAILABLE: _ErrorReason.ValueType  # 46
+    """UNAVAILABLE: the server of a model outside fails or does not answer
+    (metadata: model).
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every error of the suite, of an RPC or in Job.error, carries a google.rpc.ErrorInfo
@@ -209,4 +221,16 @@ ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 42
 """NOT_FOUND: no such delivery of a webhook, or it expired."""
 ERROR_REASON_AUDIO_TIMEOUT: ErrorReason.ValueType  # 43
 """DEADLINE_EXCEEDED: a live call brought no audio for too long."""
+ERROR_REASON_EGRESS_DENIED: ErrorReason.ValueType  # 44
+"""PERMISSION_DENIED: the model is outside, and the policy keeps these bytes here
+(metadata: model, data_class).
+"""
+ERROR_REASON_BUDGET_EXHAUSTED: ErrorReason.ValueType  # 45
+"""RESOURCE_EXHAUSTED: what the tenant may spend on models outside is used up
+(metadata: model).
+"""
+ERROR_REASON_REMOTE_UNAVAILABLE: ErrorReason.ValueType  # 46
+"""UNAVAILABLE: the server of a model outside fails or does not answer
+(metadata: model).
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

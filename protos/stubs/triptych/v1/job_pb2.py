@@ -31,7 +31,7 @@ from triptych.v1 import transcription_pb2 as triptych_dot_v1_dot_transcription__
 from triptych.v1 import vision_pb2 as triptych_dot_v1_dot_vision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15triptych/v1/job.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x15triptych/v1/ocr.proto\x1a\x1btriptych/v1/reasoning.proto\x1a\x1ftriptych/v1/transcription.proto\x1a\x18triptych/v1/vision.proto\"\xcb\x01\n\x07JobSpec\x12\x37\n\rtranscription\x18\x01 \x01(\x0b\x32\x1e.triptych.v1.TranscriptionSpecH\x00\x12#\n\x03ocr\x18\x02 \x01(\x0b\x32\x14.triptych.v1.OcrSpecH\x00\x12)\n\x06vision\x18\x03 \x01(\x0b\x32\x17.triptych.v1.VisionSpecH\x00\x12/\n\treasoning\x18\x04 \x01(\x0b\x32\x1a.triptych.v1.ReasoningSpecH\x00\x42\x06\n\x04spec\"\xd7\x01\n\tJobResult\x12\x39\n\rtranscription\x18\x01 \x01(\x0b\x32 .triptych.v1.TranscriptionResultH\x00\x12%\n\x03ocr\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrResultH\x00\x12+\n\x06vision\x18\x03 \x01(\x0b\x32\x19.triptych.v1.VisionResultH\x00\x12\x31\n\treasoning\x18\x04 \x01(\x0b\x32\x1c.triptych.v1.ReasoningResultH\x00\x42\x08\n\x06result\"\xc4\x03\n\nJobOptions\x12*\n\x08priority\x18\x01 \x01(\x0e\x32\x18.triptych.v1.JobPriority\x12-\n\nresult_ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rqueue_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11\x65xecution_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0c\x63\x61\x63he_policy\x18\x05 \x01(\x0e\x32\x18.triptych.v1.CachePolicy\x12\x38\n\x11\x64isconnect_policy\x18\x06 \x01(\x0e\x32\x1d.triptych.v1.DisconnectPolicy\x12\x33\n\x06labels\x18\x07 \x03(\x0b\x32#.triptych.v1.JobOptions.LabelsEntry\x12%\n\x07webhook\x18\x08 \x01(\x0b\x32\x14.triptych.v1.Webhook\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x16\n\x07Webhook\x12\x0b\n\x03url\x18\x01 \x01(\t\"\xf8\x05\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobKind\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.triptych.v1.JobState\x12*\n\x08progress\x18\x04 \x01(\x0b\x32\x18.triptych.v1.JobProgress\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.triptych.v1.JobSpec\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12(\n\x06result\x18\x07 \x01(\x0b\x32\x16.triptych.v1.JobResultH\x00\x12\x15\n\x0bresult_blob\x18\x08 \x01(\tH\x00\x12\x12\n\nparent_job\x18\t \x01(\t\x12\x0f\n\x07\x61ttempt\x18\n \x01(\x05\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\x12,\n\x06labels\x18\x0c \x03(\x0b\x32\x1c.triptych.v1.Job.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\x12 \x01(\t\x12*\n\x08priority\x18\x13 \x01(\x0e\x32\x18.triptych.v1.JobPriority\x12\x17\n\x0fset_aside_units\x18\x14 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07outcome\"\xcf\x01\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x14\n\x07percent\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x14\x63ompleted_unit_count\x18\x03 \x01(\x03\x12\x18\n\x10total_unit_count\x18\x04 \x01(\x03\x12\'\n\x04unit\x18\x05 \x01(\x0e\x32\x19.triptych.v1.ProgressUnit\x12\x1b\n\x0equeue_position\x18\x06 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08_percentB\x11\n\x0f_queue_position\"\xa0\x03\n\x08JobEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12-\n\temit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x1f\n\x03job\x18\x04 \x01(\x0b\x32\x10.triptych.v1.JobH\x00\x12,\n\x08progress\x18\x05 \x01(\x0b\x32\x18.triptych.v1.JobProgressH\x00\x12<\n\x12transcript_segment\x18\x06 \x01(\x0b\x32\x1e.triptych.v1.TranscriptSegmentH\x00\x12(\n\x08ocr_page\x18\x07 \x01(\x0b\x32\x14.triptych.v1.OcrPageH\x00\x12,\n\ntext_delta\x18\x08 \x01(\x0b\x32\x16.triptych.v1.TextDeltaH\x00\x12)\n\x05stage\x18\t \x01(\x0b\x32\x18.triptych.v1.StageReportH\x00\x12+\n\theartbeat\x18\n \x01(\x0b\x32\x16.triptych.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x0b\n\tHeartbeat*~\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16JOB_KIND_TRANSCRIPTION\x10\x01\x12\x10\n\x0cJOB_KIND_OCR\x10\x02\x12\x13\n\x0fJOB_KIND_VISION\x10\x03\x12\x16\n\x12JOB_KIND_REASONING\x10\x04*\xb5\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*z\n\x0bJobPriority\x12\x1c\n\x18JOB_PRIORITY_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_PRIORITY_BATCH\x10\x01\x12\x17\n\x13JOB_PRIORITY_NORMAL\x10\x02\x12\x1c\n\x18JOB_PRIORITY_INTERACTIVE\x10\x03*t\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_POLICY_USE\x10\x01\x12\x18\n\x14\x43\x41\x43HE_POLICY_REFRESH\x10\x02\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x03*s\n\x10\x44isconnectPolicy\x12!\n\x1d\x44ISCONNECT_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44ISCONNECT_POLICY_CANCEL\x10\x01\x12\x1e\n\x1a\x44ISCONNECT_POLICY_CONTINUE\x10\x02*\x93\x01\n\x0cProgressUnit\x12\x1d\n\x19PROGRESS_UNIT_UNSPECIFIED\x10\x00\x12\x16\n\x12PROGRESS_UNIT_PAGE\x10\x01\x12\x1a\n\x16PROGRESS_UNIT_AUDIO_MS\x10\x02\x12\x17\n\x13PROGRESS_UNIT_TOKEN\x10\x03\x12\x17\n\x13PROGRESS_UNIT_STAGE\x10\x04*J\n\x07JobView\x12\x18\n\x14JOB_VIEW_UNSPECIFIED\x10\x00\x12\x12\n\x0eJOB_VIEW_BASIC\x10\x01\x12\x11\n\rJOB_VIEW_FULL\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x15triptych/v1/job.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x15triptych/v1/ocr.proto\x1a\x1btriptych/v1/reasoning.proto\x1a\x1ftriptych/v1/transcription.proto\x1a\x18triptych/v1/vision.proto\"\xcb\x01\n\x07JobSpec\x12\x37\n\rtranscription\x18\x01 \x01(\x0b\x32\x1e.triptych.v1.TranscriptionSpecH\x00\x12#\n\x03ocr\x18\x02 \x01(\x0b\x32\x14.triptych.v1.OcrSpecH\x00\x12)\n\x06vision\x18\x03 \x01(\x0b\x32\x17.triptych.v1.VisionSpecH\x00\x12/\n\treasoning\x18\x04 \x01(\x0b\x32\x1a.triptych.v1.ReasoningSpecH\x00\x42\x06\n\x04spec\"\xd7\x01\n\tJobResult\x12\x39\n\rtranscription\x18\x01 \x01(\x0b\x32 .triptych.v1.TranscriptionResultH\x00\x12%\n\x03ocr\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrResultH\x00\x12+\n\x06vision\x18\x03 \x01(\x0b\x32\x19.triptych.v1.VisionResultH\x00\x12\x31\n\treasoning\x18\x04 \x01(\x0b\x32\x1c.triptych.v1.ReasoningResultH\x00\x42\x08\n\x06result\"\xf0\x03\n\nJobOptions\x12*\n\x08priority\x18\x01 \x01(\x0e\x32\x18.triptych.v1.JobPriority\x12-\n\nresult_ttl\x18\x02 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x30\n\rqueue_timeout\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x34\n\x11\x65xecution_timeout\x18\x04 \x01(\x0b\x32\x19.google.protobuf.Duration\x12.\n\x0c\x63\x61\x63he_policy\x18\x05 \x01(\x0e\x32\x18.triptych.v1.CachePolicy\x12\x38\n\x11\x64isconnect_policy\x18\x06 \x01(\x0e\x32\x1d.triptych.v1.DisconnectPolicy\x12\x33\n\x06labels\x18\x07 \x03(\x0b\x32#.triptych.v1.JobOptions.LabelsEntry\x12%\n\x07webhook\x18\x08 \x01(\x0b\x32\x14.triptych.v1.Webhook\x12*\n\ndata_class\x18\t \x01(\x0e\x32\x16.triptych.v1.DataClass\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"\x16\n\x07Webhook\x12\x0b\n\x03url\x18\x01 \x01(\t\"\xf8\x05\n\x03Job\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobKind\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.triptych.v1.JobState\x12*\n\x08progress\x18\x04 \x01(\x0b\x32\x18.triptych.v1.JobProgress\x12\"\n\x04spec\x18\x05 \x01(\x0b\x32\x14.triptych.v1.JobSpec\x12#\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x12(\n\x06result\x18\x07 \x01(\x0b\x32\x16.triptych.v1.JobResultH\x00\x12\x15\n\x0bresult_blob\x18\x08 \x01(\tH\x00\x12\x12\n\nparent_job\x18\t \x01(\t\x12\x0f\n\x07\x61ttempt\x18\n \x01(\x05\x12\x0e\n\x06\x63\x61\x63hed\x18\x0b \x01(\x08\x12,\n\x06labels\x18\x0c \x03(\x0b\x32\x1c.triptych.v1.Job.LabelsEntry\x12/\n\x0b\x63reate_time\x18\r \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstart_time\x18\x0e \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0bupdate_time\x18\x0f \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x10 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x10\n\x08trace_id\x18\x12 \x01(\t\x12*\n\x08priority\x18\x13 \x01(\x0e\x32\x18.triptych.v1.JobPriority\x12\x17\n\x0fset_aside_units\x18\x14 \x03(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\t\n\x07outcome\"\xcf\x01\n\x0bJobProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x14\n\x07percent\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x1c\n\x14\x63ompleted_unit_count\x18\x03 \x01(\x03\x12\x18\n\x10total_unit_count\x18\x04 \x01(\x03\x12\'\n\x04unit\x18\x05 \x01(\x0e\x32\x19.triptych.v1.ProgressUnit\x12\x1b\n\x0equeue_position\x18\x06 \x01(\x05H\x01\x88\x01\x01\x42\n\n\x08_percentB\x11\n\x0f_queue_position\"\xa0\x03\n\x08JobEvent\x12\x0e\n\x06\x63ursor\x18\x01 \x01(\t\x12-\n\temit_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61ttempt\x18\x03 \x01(\x05\x12\x1f\n\x03job\x18\x04 \x01(\x0b\x32\x10.triptych.v1.JobH\x00\x12,\n\x08progress\x18\x05 \x01(\x0b\x32\x18.triptych.v1.JobProgressH\x00\x12<\n\x12transcript_segment\x18\x06 \x01(\x0b\x32\x1e.triptych.v1.TranscriptSegmentH\x00\x12(\n\x08ocr_page\x18\x07 \x01(\x0b\x32\x14.triptych.v1.OcrPageH\x00\x12,\n\ntext_delta\x18\x08 \x01(\x0b\x32\x16.triptych.v1.TextDeltaH\x00\x12)\n\x05stage\x18\t \x01(\x0b\x32\x18.triptych.v1.StageReportH\x00\x12+\n\theartbeat\x18\n \x01(\x0b\x32\x16.triptych.v1.HeartbeatH\x00\x42\x07\n\x05\x65vent\"\x19\n\tTextDelta\x12\x0c\n\x04text\x18\x01 \x01(\t\"\x0b\n\tHeartbeat*~\n\x07JobKind\x12\x18\n\x14JOB_KIND_UNSPECIFIED\x10\x00\x12\x1a\n\x16JOB_KIND_TRANSCRIPTION\x10\x01\x12\x10\n\x0cJOB_KIND_OCR\x10\x02\x12\x13\n\x0fJOB_KIND_VISION\x10\x03\x12\x16\n\x12JOB_KIND_REASONING\x10\x04*\xb5\x01\n\x08JobState\x12\x19\n\x15JOB_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11JOB_STATE_PENDING\x10\x01\x12\x15\n\x11JOB_STATE_RUNNING\x10\x02\x12\x18\n\x14JOB_STATE_CANCELLING\x10\x03\x12\x17\n\x13JOB_STATE_SUCCEEDED\x10\x04\x12\x14\n\x10JOB_STATE_FAILED\x10\x05\x12\x17\n\x13JOB_STATE_CANCELLED\x10\x06*z\n\x0bJobPriority\x12\x1c\n\x18JOB_PRIORITY_UNSPECIFIED\x10\x00\x12\x16\n\x12JOB_PRIORITY_BATCH\x10\x01\x12\x17\n\x13JOB_PRIORITY_NORMAL\x10\x02\x12\x1c\n\x18JOB_PRIORITY_INTERACTIVE\x10\x03*t\n\x0b\x43\x61\x63hePolicy\x12\x1c\n\x18\x43\x41\x43HE_POLICY_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43\x41\x43HE_POLICY_USE\x10\x01\x12\x18\n\x14\x43\x41\x43HE_POLICY_REFRESH\x10\x02\x12\x17\n\x13\x43\x41\x43HE_POLICY_BYPASS\x10\x03*s\n\x10\x44isconnectPolicy\x12!\n\x1d\x44ISCONNECT_POLICY_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x44ISCONNECT_POLICY_CANCEL\x10\x01\x12\x1e\n\x1a\x44ISCONNECT_POLICY_CONTINUE\x10\x02*\x93\x01\n\x0cProgressUnit\x12\x1d\n\x19PROGRESS_UNIT_UNSPECIFIED\x10\x00\x12\x16\n\x12PROGRESS_UNIT_PAGE\x10\x01\x12\x1a\n\x16PROGRESS_UNIT_AUDIO_MS\x10\x02\x12\x17\n\x13PROGRESS_UNIT_TOKEN\x10\x03\x12\x17\n\x13PROGRESS_UNIT_STAGE\x10\x04*J\n\x07JobView\x12\x18\n\x14JOB_VIEW_UNSPECIFIED\x10\x00\x12\x12\n\x0eJOB_VIEW_BASIC\x10\x01\x12\x11\n\rJOB_VIEW_FULL\x10\x02*\x8f\x01\n\tDataClass\x12\x1a\n\x16\x44\x41TA_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11\x44\x41TA_CLASS_PUBLIC\x10\x01\x12\x17\n\x13\x44\x41TA_CLASS_INTERNAL\x10\x02\x12\x1b\n\x17\x44\x41TA_CLASS_CONFIDENTIAL\x10\x03\x12\x19\n\x15\x44\x41TA_CLASS_RESTRICTED\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,40 +42,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_JOBOPTIONS_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_JOB_LABELSENTRY']._loaded_options = None
   _globals['_JOB_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_JOBKIND']._serialized_start=2574
-  _globals['_JOBKIND']._serialized_end=2700
-  _globals['_JOBSTATE']._serialized_start=2703
-  _globals['_JOBSTATE']._serialized_end=2884
-  _globals['_JOBPRIORITY']._serialized_start=2886
-  _globals['_JOBPRIORITY']._serialized_end=3008
-  _globals['_CACHEPOLICY']._serialized_start=3010
-  _globals['_CACHEPOLICY']._serialized_end=3126
-  _globals['_DISCONNECTPOLICY']._serialized_start=3128
-  _globals['_DISCONNECTPOLICY']._serialized_end=3243
-  _globals['_PROGRESSUNIT']._serialized_start=3246
-  _globals['_PROGRESSUNIT']._serialized_end=3393
-  _globals['_JOBVIEW']._serialized_start=3395
-  _globals['_JOBVIEW']._serialized_end=3469
+  _globals['_JOBKIND']._serialized_start=2618
+  _globals['_JOBKIND']._serialized_end=2744
+  _globals['_JOBSTATE']._serialized_start=2747
+  _globals['_JOBSTATE']._serialized_end=2928
+  _globals['_JOBPRIORITY']._serialized_start=2930
+  _globals['_JOBPRIORITY']._serialized_end=3052
+  _globals['_CACHEPOLICY']._serialized_start=3054
+  _globals['_CACHEPOLICY']._serialized_end=3170
+  _globals['_DISCONNECTPOLICY']._serialized_start=3172
+  _globals['_DISCONNECTPOLICY']._serialized_end=3287
+  _globals['_PROGRESSUNIT']._serialized_start=3290
+  _globals['_PROGRESSUNIT']._serialized_end=3437
+  _globals['_JOBVIEW']._serialized_start=3439
+  _globals['_JOBVIEW']._serialized_end=3513
+  _globals['_DATACLASS']._serialized_start=3516
+  _globals['_DATACLASS']._serialized_end=3659
   _globals['_JOBSPEC']._serialized_start=240
   _globals['_JOBSPEC']._serialized_end=443
   _globals['_JOBRESULT']._serialized_start=446
   _globals['_JOBRESULT']._serialized_end=661
   _globals['_JOBOPTIONS']._serialized_start=664
-  _globals['_JOBOPTIONS']._serialized_end=1116
-  _globals['_JOBOPTIONS_LABELSENTRY']._serialized_start=1071
-  _globals['_JOBOPTIONS_LABELSENTRY']._serialized_end=1116
-  _globals['_WEBHOOK']._serialized_start=1118
-  _globals['_WEBHOOK']._serialized_end=1140
-  _globals['_JOB']._serialized_start=1143
-  _globals['_JOB']._serialized_end=1903
-  _globals['_JOB_LABELSENTRY']._serialized_start=1071
-  _globals['_JOB_LABELSENTRY']._serialized_end=1116
-  _globals['_JOBPROGRESS']._serialized_start=1906
-  _globals['_JOBPROGRESS']._serialized_end=2113
-  _globals['_JOBEVENT']._serialized_start=2116
-  _globals['_JOBEVENT']._serialized_end=2532
-  _globals['_TEXTDELTA']._serialized_start=2534
-  _globals['_TEXTDELTA']._serialized_end=2559
-  _globals['_HEARTBEAT']._serialized_start=2561
-  _globals['_HEARTBEAT']._serialized_end=2572
+  _globals['_JOBOPTIONS']._serialized_end=1160
+  _globals['_JOBOPTIONS_LABELSENTRY']._serialized_start=1115
+  _globals['_JOBOPTIONS_LABELSENTRY']._serialized_end=1160
+  _globals['_WEBHOOK']._serialized_start=1162
+  _globals['_WEBHOOK']._serialized_end=1184
+  _globals['_JOB']._serialized_start=1187
+  _globals['_JOB']._serialized_end=1947
+  _globals['_JOB_LABELSENTRY']._serialized_start=1115
+  _globals['_JOB_LABELSENTRY']._serialized_end=1160
+  _globals['_JOBPROGRESS']._serialized_start=1950
+  _globals['_JOBPROGRESS']._serialized_end=2157
+  _globals['_JOBEVENT']._serialized_start=2160
+  _globals['_JOBEVENT']._serialized_end=2576
+  _globals['_TEXTDELTA']._serialized_start=2578
+  _globals['_TEXTDELTA']._serialized_end=2603
+  _globals['_HEARTBEAT']._serialized_start=2605
+  _globals['_HEARTBEAT']._serialized_end=2616
 # @@protoc_insertion_point(module_scope)

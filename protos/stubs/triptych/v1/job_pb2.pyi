@@ -234,6 +234,38 @@ JOB_VIEW_FULL: JobView.ValueType  # 2
 """Everything."""
 Global___JobView: _TypeAlias = JobView  # noqa: Y015
 
+class _DataClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DataClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DataClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DATA_CLASS_UNSPECIFIED: _DataClass.ValueType  # 0
+    """The policy's default for the caller."""
+    DATA_CLASS_PUBLIC: _DataClass.ValueType  # 1
+    """Anybody may know them."""
+    DATA_CLASS_INTERNAL: _DataClass.ValueType  # 2
+    """For the caller's organization."""
+    DATA_CLASS_CONFIDENTIAL: _DataClass.ValueType  # 3
+    """For some in it."""
+    DATA_CLASS_RESTRICTED: _DataClass.ValueType  # 4
+    """They never leave this deployment, whatever the policy says."""
+
+class DataClass(_DataClass, metaclass=_DataClassEnumTypeWrapper):
+    """How closely bytes are to be kept. What each may do says the operator's policy."""
+
+DATA_CLASS_UNSPECIFIED: DataClass.ValueType  # 0
+"""The policy's default for the caller."""
+DATA_CLASS_PUBLIC: DataClass.ValueType  # 1
+"""Anybody may know them."""
+DATA_CLASS_INTERNAL: DataClass.ValueType  # 2
+"""For the caller's organization."""
+DATA_CLASS_CONFIDENTIAL: DataClass.ValueType  # 3
+"""For some in it."""
+DATA_CLASS_RESTRICTED: DataClass.ValueType  # 4
+"""They never leave this deployment, whatever the policy says."""
+Global___DataClass: _TypeAlias = DataClass  # noqa: Y015
+
 @_typing.final
 class JobSpec(_message.Message):
     """What a job does. Also the payload that workers receive."""
@@ -356,6 +388,7 @@ class JobOptions(_message.Message):
     DISCONNECT_POLICY_FIELD_NUMBER: _builtins.int
     LABELS_FIELD_NUMBER: _builtins.int
     WEBHOOK_FIELD_NUMBER: _builtins.int
+    DATA_CLASS_FIELD_NUMBER: _builtins.int
     priority: Global___JobPriority.ValueType
     """Which lane of the queue it takes."""
     cache_policy: Global___CachePolicy.ValueType
@@ -363,6 +396,10 @@ class JobOptions(_message.Message):
     disconnect_policy: Global___DisconnectPolicy.ValueType
     """What happens if the caller of a blocking or streaming call goes away or its
     deadline passes. Without meaning for SubmitJob.
+    """
+    data_class: Global___DataClass.ValueType
+    """How closely its bytes are to be kept; decides whether a model outside may see
+    them. Children have their parent's.
     """
     @_builtins.property
     def result_ttl(self) -> _duration_pb2.Duration:
@@ -399,10 +436,11 @@ class JobOptions(_message.Message):
         disconnect_policy: Global___DisconnectPolicy.ValueType = ...,
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         webhook: Global___Webhook | None = ...,
+        data_class: Global___DataClass.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution_timeout", b"execution_timeout", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl", "webhook", b"webhook"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy", "disconnect_policy", b"disconnect_policy", "execution_timeout", b"execution_timeout", "labels", b"labels", "priority", b"priority", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl", "webhook", b"webhook"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cache_policy", b"cache_policy", "data_class", b"data_class", "disconnect_policy", b"disconnect_policy", "execution_timeout", b"execution_timeout", "labels", b"labels", "priority", b"priority", "queue_timeout", b"queue_timeout", "result_ttl", b"result_ttl", "webhook", b"webhook"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

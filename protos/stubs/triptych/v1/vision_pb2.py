@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from triptych.v1 import common_pb2 as triptych_dot_v1_dot_common__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18triptych/v1/vision.proto\x12\x0btriptych.v1\x1a\x18triptych/v1/common.proto\"g\n\nVisionSpec\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.triptych.v1.ChatMessage\x12-\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1d.triptych.v1.GenerationConfig\"[\n\x0b\x43hatMessage\x12#\n\x04role\x18\x01 \x01(\x0e\x32\x15.triptych.v1.ChatRole\x12\'\n\x05parts\x18\x02 \x03(\x0b\x32\x18.triptych.v1.ContentPart\"N\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\'\n\x05image\x18\x02 \x01(\x0b\x32\x16.triptych.v1.ImagePartH\x00\x42\x06\n\x04part\"[\n\tImagePart\x12\'\n\x05input\x18\x01 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12\x13\n\x0bpage_number\x18\x02 \x01(\x05\x12\x10\n\x08\x63rop_box\x18\x03 \x03(\x02\"\xef\x01\n\x10GenerationConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1e\n\x11max_output_tokens\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x06 \x03(\t\x12\x1a\n\x12output_json_schema\x18\x07 \x01(\tB\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xb1\x01\n\x0cVisionResult\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0boutput_json\x18\x03 \x01(\t\x12\x30\n\rfinish_reason\x18\x04 \x01(\x0e\x32\x19.triptych.v1.FinishReason\x12&\n\x05usage\x18\x05 \x01(\x0b\x32\x17.triptych.v1.TokenUsage*h\n\x08\x43hatRole\x12\x19\n\x15\x43HAT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_ROLE_SYSTEM\x10\x01\x12\x12\n\x0e\x43HAT_ROLE_USER\x10\x02\x12\x17\n\x13\x43HAT_ROLE_ASSISTANT\x10\x03*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18triptych/v1/vision.proto\x12\x0btriptych.v1\x1a\x18triptych/v1/common.proto\"g\n\nVisionSpec\x12*\n\x08messages\x18\x01 \x03(\x0b\x32\x18.triptych.v1.ChatMessage\x12-\n\x06\x63onfig\x18\x02 \x01(\x0b\x32\x1d.triptych.v1.GenerationConfig\"[\n\x0b\x43hatMessage\x12#\n\x04role\x18\x01 \x01(\x0e\x32\x15.triptych.v1.ChatRole\x12\'\n\x05parts\x18\x02 \x03(\x0b\x32\x18.triptych.v1.ContentPart\"N\n\x0b\x43ontentPart\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\'\n\x05image\x18\x02 \x01(\x0b\x32\x16.triptych.v1.ImagePartH\x00\x42\x06\n\x04part\"[\n\tImagePart\x12\'\n\x05input\x18\x01 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12\x13\n\x0bpage_number\x18\x02 \x01(\x05\x12\x10\n\x08\x63rop_box\x18\x03 \x03(\x02\"\xb5\x02\n\x10GenerationConfig\x12\r\n\x05model\x18\x01 \x01(\t\x12\x1e\n\x11max_output_tokens\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x18\n\x0btemperature\x18\x03 \x01(\x02H\x01\x88\x01\x01\x12\x12\n\x05top_p\x18\x04 \x01(\x02H\x02\x88\x01\x01\x12\x11\n\x04seed\x18\x05 \x01(\x03H\x03\x88\x01\x01\x12\x16\n\x0estop_sequences\x18\x06 \x03(\t\x12\x1a\n\x12output_json_schema\x18\x07 \x01(\t\x12\x14\n\x0coutput_regex\x18\x08 \x01(\t\x12\x16\n\x0eoutput_choices\x18\t \x03(\t\x12\x16\n\x0e\x65nable_copying\x18\n \x01(\x08\x42\x14\n\x12_max_output_tokensB\x0e\n\x0c_temperatureB\x08\n\x06_top_pB\x07\n\x05_seed\"\xd9\x01\n\x0cVisionResult\x12$\n\x05model\x18\x01 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0boutput_json\x18\x03 \x01(\t\x12\x30\n\rfinish_reason\x18\x04 \x01(\x0e\x32\x19.triptych.v1.FinishReason\x12&\n\x05usage\x18\x05 \x01(\x0b\x32\x17.triptych.v1.TokenUsage\x12\x17\n\nconfidence\x18\x06 \x01(\x02H\x00\x88\x01\x01\x42\r\n\x0b_confidence*h\n\x08\x43hatRole\x12\x19\n\x15\x43HAT_ROLE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43HAT_ROLE_SYSTEM\x10\x01\x12\x12\n\x0e\x43HAT_ROLE_USER\x10\x02\x12\x17\n\x13\x43HAT_ROLE_ASSISTANT\x10\x03*_\n\x0c\x46inishReason\x12\x1d\n\x19\x46INISH_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12\x46INISH_REASON_STOP\x10\x01\x12\x18\n\x14\x46INISH_REASON_LENGTH\x10\x02\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.vision_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CHATROLE']._serialized_start=860
-  _globals['_CHATROLE']._serialized_end=964
-  _globals['_FINISHREASON']._serialized_start=966
-  _globals['_FINISHREASON']._serialized_end=1061
+  _globals['_CHATROLE']._serialized_start=970
+  _globals['_CHATROLE']._serialized_end=1074
+  _globals['_FINISHREASON']._serialized_start=1076
+  _globals['_FINISHREASON']._serialized_end=1171
   _globals['_VISIONSPEC']._serialized_start=67
   _globals['_VISIONSPEC']._serialized_end=170
   _globals['_CHATMESSAGE']._serialized_start=172
@@ -45,7 +45,7 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_IMAGEPART']._serialized_start=345
   _globals['_IMAGEPART']._serialized_end=436
   _globals['_GENERATIONCONFIG']._serialized_start=439
-  _globals['_GENERATIONCONFIG']._serialized_end=678
-  _globals['_VISIONRESULT']._serialized_start=681
-  _globals['_VISIONRESULT']._serialized_end=858
+  _globals['_GENERATIONCONFIG']._serialized_end=748
+  _globals['_VISIONRESULT']._serialized_start=751
+  _globals['_VISIONRESULT']._serialized_end=968
 # @@protoc_insertion_point(module_scope)

@@ -207,6 +207,9 @@ class GenerationConfig(_message.Message):
     SEED_FIELD_NUMBER: _builtins.int
     STOP_SEQUENCES_FIELD_NUMBER: _builtins.int
     OUTPUT_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    OUTPUT_REGEX_FIELD_NUMBER: _builtins.int
+    OUTPUT_CHOICES_FIELD_NUMBER: _builtins.int
+    ENABLE_COPYING_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Model name; empty: the server's default vision-language model."""
     max_output_tokens: _builtins.int
@@ -218,10 +221,25 @@ class GenerationConfig(_message.Message):
     seed: _builtins.int
     """Makes sampling repeatable on one model revision and batch shape; no promise across them."""
     output_json_schema: _builtins.str
-    """JSON Schema that the output must satisfy, at most 32 KiB; empty: free text."""
+    """JSON Schema that the output must satisfy, at most 32 KiB; empty: free text.
+    At most one of output_json_schema, output_regex, output_choices and
+    enable_copying may be asked for.
+    """
+    output_regex: _builtins.str
+    """Regular expression that the whole output must match, at most 4 KiB; without
+    look-around and back-references.
+    """
+    enable_copying: _builtins.bool
+    """The output is copied word for word from one place of the text that was
+    recognized in the images, or is "not found". Models that read text only.
+    """
     @_builtins.property
     def stop_sequences(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Generation ends before any of these, at most 8."""
+
+    @_builtins.property
+    def output_choices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The output is one of these, at most 256."""
 
     def __init__(
         self,
@@ -233,10 +251,13 @@ class GenerationConfig(_message.Message):
         seed: _builtins.int | None = ...,
         stop_sequences: _abc.Iterable[_builtins.str] | None = ...,
         output_json_schema: _builtins.str = ...,
+        output_regex: _builtins.str = ...,
+        output_choices: _abc.Iterable[_builtins.str] | None = ...,
+        enable_copying: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_output_tokens", b"max_output_tokens", "seed", b"seed", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "max_output_tokens", b"max_output_tokens", "model", b"model", "output_json_schema", b"output_json_schema", "seed", b"seed", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens", "_seed", b"_seed", "_temperature", b"_temperature", "_top_p", b"_top_p", "enable_copying", b"enable_copying", "max_output_tokens", b"max_output_tokens", "model", b"model", "output_choices", b"output_choices", "output_json_schema", b"output_json_schema", "output_regex", b"output_regex", "seed", b"seed", "stop_sequences", b"stop_sequences", "temperature", b"temperature", "top_p", b"top_p"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_output_tokens: _TypeAlias = _typing.Literal["max_output_tokens"]  # noqa: Y015
     _WhichOneofArgType__max_output_tokens: _TypeAlias = _typing.Literal["_max_output_tokens", b"_max_output_tokens"]  # noqa: Y015
@@ -268,6 +289,7 @@ class VisionResult(_message.Message):
     OUTPUT_JSON_FIELD_NUMBER: _builtins.int
     FINISH_REASON_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """The text."""
     output_json: _builtins.str
@@ -276,6 +298,10 @@ class VisionResult(_message.Message):
     """
     finish_reason: Global___FinishReason.ValueType
     """Why it ended."""
+    confidence: _builtins.float
+    """Geometric mean of the probabilities that the model gave the tokens it wrote,
+    0 to 1; absent if it does not tell.
+    """
     @_builtins.property
     def model(self) -> _common_pb2.ModelRef:
         """Weights that produced it."""
@@ -292,11 +318,14 @@ class VisionResult(_message.Message):
         output_json: _builtins.str = ...,
         finish_reason: Global___FinishReason.ValueType = ...,
         usage: _common_pb2.TokenUsage | None = ...,
+        confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "model", b"model", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["finish_reason", b"finish_reason", "model", b"model", "output_json", b"output_json", "text", b"text", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "finish_reason", b"finish_reason", "model", b"model", "output_json", b"output_json", "text", b"text", "usage", b"usage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
 
 Global___VisionResult: _TypeAlias = VisionResult  # noqa: Y015

@@ -1,0 +1,89 @@
+"""Chooses the next token of one row from the model's logits."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+
+# Colder than this is greedy, and divides into infinities.
+LEAST_TEMPERATURE = 1e-4
+
+
+class TokenConstraint(Protocol):
+    """What a row may write. Made for one row; the engine's thread calls."""
+
+    @property
+    def finished(self) -> bool:
+        """Whether the row is complete, and nothing may follow."""
+
+    def restrict(self, logits: torch.Tensor) -> None:
+        """Sets the logits of what may not come next to minus infinity, in place.
+
+        Tokens that end a turn stay possible where the row may end, and only there.
+
+        Args:
+            logits: Shape (vocabulary,), float32, on the CPU.
+        """
+
+    def take(self, token: int) -> None:
+        """Notes what came next: a token that `restrict` left possible."""
+
+
+class TokenChoice:
+    """The tokens of one row: greedy or drawn by lot, within what its constraint allows.
+
+    What a row draws depends on its own seed only, not on its neighbours.
+
+    Args:
+        temperature: 0 is greedy.
+        top_p: Nucleus mass, above 0, up to 1.
+        seed: Of the lots.
+        constraint: None: anything may come.
+    """
+
+    def __init__(
+        self, *, temperature: float, top_p: float, seed: int, constraint: TokenConstraint | None = None
+    ) -> None:
+        self._temperature = temperature
+        self._top_p = top_p
+        self._generator = torch.Generator().manual_seed(seed) if temperature > 0 else None
+        self._constraint = constraint
+        self._log_probability = 0.0
+        self._token_count = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the constraint lets nothing follow."""
+        return self._constraint is not None and self._constraint.finished
+
+    @property
+    def confidence(self) -> float | None:
+        """Geometric mean of the probabilities that the model gave the chosen tokens; None before the first one."""
+        return math.exp(self._log_probability / self._token_count) if self._token_count else None
+
+    def next(self, logits: torch.Tensor) -> int:
+        """Chooses a token.
+
+        Args:
+            logits: Shape (vocabulary,); left as they are.
+        """
+        logits = logits.float().cpu()
+        normalizer = torch.logsumexp(logits, dim=-1)
+        allowed = logits
+        if self._constraint is not None:
+            allowed = logits.clone()
+            self._constraint.restrict(allowed)
+        token = int(allowed.argmax()) if self._generator is None else self._drawn(allowed, self._generator)
+        if self._constraint is not None:
+            self._constraint.take(token)
+        self._log_probability += float(logits[token] - normalizer)
+        self._token_count += 1
+        return token
+
+    def _drawn(self, logits: torch.Tensor, generator: torch.Generator) -> int:
+        chances, order = torch.softmax(logits / max(self._temperature, LEAST_TEMPERATURE), dim=-1).sort(descending=True)
+        # The nucleus: the likeliest tokens until their mass reaches top_p, at least one.
+        kept = chances.cumsum(dim=-1) - chances < self._top_p
+        return int(order[torch.multinomial(chances * kept, 1, generator=generator)])
