@@ -1,6 +1,7 @@
 """Items per second through the batcher with an instant engine, against calling the function directly.
 
-And through a queue of 10,000, of one tenant and of many in turn.
+And through a queue of 10,000, of one tenant and of many in turn; and what it costs to measure and lease memory for each
+batch.
 """
 
 import json
@@ -9,12 +10,17 @@ import threading
 import time
 from collections.abc import Sequence
 
+from triptych.workers.batch_memory import BatchMemory, Boundless
 from triptych.workers.batcher import Batcher, BatchPolicy
+from triptych.workers.memory_budget import MemoryBudget
+from triptych.workers.memory_meters import ProcessMemory
+from triptych.workers.model_memory import ModelMemory
 
 SUBMITTERS = 64
 SECONDS = 2.0
 TENANTS = 100
 ROUNDS = 5
+BATCHES = 2000
 
 
 def instant(items: Sequence[int]) -> Sequence[int | Exception]:
@@ -68,9 +74,23 @@ def backlog_items_per_s(tenants: int, items: int = 10_000) -> float:
     return items / elapsed_s
 
 
+def batch_us(memory: BatchMemory) -> float:
+    """Gives the time of a batch of one item, in microseconds."""
+    batcher: Batcher[int, int] = Batcher(instant, BatchPolicy(max_cost=1, max_items=1), memory=memory)
+    for item in range(BATCHES):
+        batcher.submit(item)
+    began = time.perf_counter()
+    batcher.start()
+    batcher.stop()
+    return 1e6 * (time.perf_counter() - began) / BATCHES
+
+
 def main() -> None:
     direct, through = direct_items_per_s(), batched()
     backlogs = [(backlog_items_per_s(1), backlog_items_per_s(TENANTS)) for _ in range(ROUNDS)]
+    leased = ModelMemory("bench", MemoryBudget(1 << 34), ProcessMemory(), weigh=lambda: 0)
+    batches = [(batch_us(Boundless()), batch_us(leased)) for _ in range(ROUNDS)]
+    plain_us, leased_us = (statistics.median(rounds) for rounds in zip(*batches, strict=True))
     of_one, of_many = (statistics.median(rounds) for rounds in zip(*backlogs, strict=True))
     figures = {
         "submitters": SUBMITTERS,
@@ -81,6 +101,9 @@ def main() -> None:
         "backlog_10k_items_per_s": of_one,
         "backlog_10k_of_100_tenants_items_per_s": of_many,
         "one_to_100_tenants_ratio": of_one / of_many,
+        "plain_batch_us": plain_us,
+        "leased_batch_us": leased_us,
+        "lease_us": leased_us - plain_us,
     }
     print(json.dumps({name: round(value, 3) for name, value in figures.items()}))
 

@@ -118,10 +118,10 @@ def test_an_estimate_falls_at_once_and_rises_slowly():
     assert 3 < history.runtime_s("page", 3, now=2) < 15
 
 
-def test_a_ceiling_of_cost_only_falls_and_binds_its_own_key():
+def test_the_lowest_ceiling_of_cost_binds_its_own_key():
     queue, history = make_queue()
-    history.learn_safe_cost("page", 2)
-    history.learn_safe_cost("page", 3)
+    history.learn_safe_cost("page", 2, failed_cost=4, now=0)
+    history.learn_safe_cost("page", 3, failed_cost=6, now=0)
     for item in range(5):
         add(queue, item, key="page")
         add(queue, item, key="line")
@@ -130,12 +130,12 @@ def test_a_ceiling_of_cost_only_falls_and_binds_its_own_key():
 
 def test_the_history_forgets_the_least_recently_run_key():
     history = BatchHistory()
-    history.learn_safe_cost("first", 1)
-    history.learn_safe_cost("second", 2)
+    history.learn_safe_cost("first", 1, failed_cost=2, now=0)
+    history.learn_safe_cost("second", 2, failed_cost=4, now=0)
     for key in range(MAX_KEYS - 2):
-        history.learn_safe_cost(key, 9)
+        history.learn_safe_cost(key, 9, failed_cost=18, now=0)
     history.learn_runtime("first", cost=1, runtime_s=1, now=0)
-    history.learn_safe_cost("one more", 9)
+    history.learn_safe_cost("one more", 9, failed_cost=18, now=0)
     assert history.safe_cost("first") == 1
     assert math.isinf(history.safe_cost("second"))
 
