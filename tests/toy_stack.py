@@ -28,6 +28,7 @@ class Process:
 
     Attributes:
         deaths: How often it died by itself.
+        exit_codes: With what, in order.
     """
 
     def __init__(self, command, env, folder, name, *, kept=False):
@@ -38,7 +39,11 @@ class Process:
         self._kept = kept
         self._process = None
         self._ending = threading.Lock()
-        self.deaths = 0
+        self.exit_codes = []
+
+    @property
+    def deaths(self):
+        return len(self.exit_codes)
 
     def start(self):
         """Starts it; see `until_ready`."""
@@ -93,11 +98,11 @@ class Process:
         return code
 
     def _keep(self, process):
-        process.wait()
+        code = process.wait()
         with self._ending:
             if self._process is not process:
                 return
-            self.deaths += 1
+            self.exit_codes.append(code)
             os.close(self._lifeline)
             self.start()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from triptych.core.room import free_disk_bytes, free_memory_bytes
+from triptych.core.room import free_disk_bytes, free_memory_bytes, total_memory_bytes
 
 MIB = 1024 * 1024
 
@@ -40,12 +40,20 @@ def test_a_container_without_a_limit_has_what_its_host_has(machine):
     assert free_memory_bytes(*machine(memory_max="max\n")) == 8192 * MIB
 
 
+def test_all_there_is_is_the_hosts_or_less_in_a_container(machine):
+    assert total_memory_bytes(*machine()) == 16384 * MIB
+    assert total_memory_bytes(*machine(memory_max="max\n")) == 16384 * MIB
+    assert total_memory_bytes(*machine(memory_max=f"{64 * 1024 * MIB}\n")) == 16384 * MIB
+    assert total_memory_bytes(*machine(memory_max=f"{512 * MIB}\n")) == 512 * MIB
+
+
 def test_a_system_that_does_not_say_is_not_guessed_at(tmp_path):
     assert free_memory_bytes(tmp_path / "meminfo", tmp_path) is None
+    assert total_memory_bytes(tmp_path / "meminfo", tmp_path) is None
 
 
 def test_this_machine_says_it():
-    assert free_memory_bytes() > 0
+    assert total_memory_bytes() > free_memory_bytes() > 0
 
 
 def test_a_folder_that_is_still_to_come_has_the_room_of_the_one_it_will_lie_in(small_disk):

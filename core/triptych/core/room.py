@@ -60,6 +60,15 @@ def free_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path
     return min(known, default=None)
 
 
+def total_memory_bytes(meminfo: Path = Path("/proc/meminfo"), cgroup: Path = Path("/sys/fs/cgroup")) -> int | None:
+    """Gives the memory of the host or, if that is less, of this container; None where the system does not say."""
+    known = [_values(meminfo.read_text().replace(":", ""))["MemTotal"] * 1024] if meminfo.exists() else []
+    limit = cgroup / "memory.max"
+    if limit.exists() and (text := limit.read_text().strip()) != "max":
+        known.append(int(text))
+    return min(known, default=None)
+
+
 def _host_bytes(meminfo: Path) -> int | None:
     if not meminfo.exists():
         return None

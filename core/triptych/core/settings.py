@@ -176,10 +176,18 @@ class Settings(BaseSettings):
     """Where engines run; `auto` takes a GPU if the engine finds one."""
     engine_threads: int = Field(0, ge=0)
     """CPU threads of one engine; 0: as many as the process may use."""
-    max_model_bytes: int = Field(0, ge=0)
-    """Memory that the loaded models of one worker may take together, in bytes; 0: no bound, and none is ever freed.
-    Before another model is loaded, idle ones are freed, the longest unused first. Weights are counted, on the device
-    where they are; leave room for batches (8 windows of Whisper base take 1 GB)."""
+    max_memory_bytes: int = Field(0, ge=0)
+    """Memory that the models of one worker and their batches may take together, on each device that it uses, in bytes;
+    0: nine tenths of the GPU's, or of the host's or container's for what runs on the CPU. Give each of several workers
+    on one device its part. Batches are made to fit and wait for each other; before another model is loaded, idle ones
+    are freed, the longest unused first."""
+    model_ttl_s: float = Field(0, ge=0)
+    """How long a model that nobody uses stays loaded, in seconds; the next job that wants it loads it again. 0: until
+    another needs its room."""
+    worker_max_rss_bytes: int = Field(0, ge=0)
+    """Resident memory of a worker beyond which it takes no more jobs, finishes those it has as on SIGTERM, and exits
+    with 3, so that whoever supervises it starts it anew. Its engines' processes count, its decoders do not. 0: no
+    bound."""
     speech_compute_type: Literal[
         "auto",
         "int8",

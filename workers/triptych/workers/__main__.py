@@ -17,8 +17,9 @@ from triptych.core.telemetry import setup_logging
 EPILOG = """\
 Settings come from TRIPTYCH_* variables: TRIPTYCH_REDIS_URL, TRIPTYCH_MODELS_DIR and the rest of .env.example.
 The queue's default model is loaded at start, other models of its kind when they are first wanted.
-SIGTERM drains: running jobs are finished for TRIPTYCH_DRAIN_S seconds, then handed back. Exit codes: 0 drained, 1 could
-not start, 2 usage.
+SIGTERM drains: running jobs are finished for TRIPTYCH_DRAIN_S seconds, then handed back. A worker that has grown beyond
+TRIPTYCH_WORKER_MAX_RSS_BYTES drains by itself. Exit codes: 0 drained, 1 could not start, 2 usage, 3 drained to be
+started anew.
 """
 
 
@@ -50,11 +51,10 @@ def main(argv: list[str] | None = None) -> int:
     warnings.simplefilter("ignore", SecurityWarning)
 
     try:
-        Runtime(settings, kind).run()
+        return Runtime(settings, kind).run()
     except (TriptychError, OSError) as error:
         logging.getLogger("triptych.worker").error("cannot start: %s", error)  # noqa: TRY400 - one line says it all
         return 1
-    return 0
 
 
 if __name__ == "__main__":

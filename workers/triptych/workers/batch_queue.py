@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -88,11 +88,18 @@ class BatchQueue(Generic[ItemT, OutcomeT]):
     Args:
         policy: Bounds of a batch.
         history: Asked for ceilings and runtimes; whoever runs the batches feeds it.
+        memory: Gives the cost up to which batches of a key fit.
     """
 
-    def __init__(self, policy: BatchPolicy, history: BatchHistory) -> None:
+    def __init__(
+        self,
+        policy: BatchPolicy,
+        history: BatchHistory,
+        memory: Callable[[Hashable], float] = lambda _key: math.inf,
+    ) -> None:
         self._policy = policy
         self._history = history
+        self._memory = memory
         self._numbers = count()
         self._waiting: dict[int, Waiting[ItemT, OutcomeT]] = {}
         self._turns = Turns()
@@ -202,7 +209,7 @@ class BatchQueue(Generic[ItemT, OutcomeT]):
         return [entry for number in tuple(self._waiting) if (entry := self.remove(number))]
 
     def _max_cost(self, key: Hashable) -> float:
-        return min(self._policy.max_cost, self._history.safe_cost(key))
+        return min(self._policy.max_cost, self._history.safe_cost(key), self._memory(key))
 
     def _charge(self, entry: Waiting[ItemT, OutcomeT], *, in_turn: bool) -> None:
         share = max(entry.cost, LEAST_CHARGE * self._policy.max_cost) / entry.weight

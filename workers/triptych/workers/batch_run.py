@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Generic, ParamSpec, TypeVar
 
 from triptych.workers.batch_history import BatchHistory
+from triptych.workers.batch_memory import BatchMemory
 from triptych.workers.batch_queue import Waiting
 
 ItemT = TypeVar("ItemT")
@@ -55,7 +56,7 @@ class BatchReport:
     errors: int
     """Items that ended with an error."""
     safe_cost: float | None = None
-    """Ceiling of cost for batches of this key from now on; None where memory never ran out."""
+    """Ceiling of cost for batches of this key from now on; None where there is none."""
 
 
 class BatchRun(Generic[ItemT, ResultT]):
@@ -64,6 +65,7 @@ class BatchRun(Generic[ItemT, ResultT]):
     Args:
         run_batch: The engine's.
         history: Learns runtimes and ceilings of cost.
+        memory: Leased for every call.
         name: The batcher's.
         batch: At least one item, all of one key.
     """
@@ -72,11 +74,13 @@ class BatchRun(Generic[ItemT, ResultT]):
         self,
         run_batch: Callable[[Sequence[ItemT]], Sequence[ResultT | Exception]],
         history: BatchHistory,
+        memory: BatchMemory,
         name: str,
         batch: Sequence[Waiting[ItemT, Done[ResultT]]],
     ) -> None:
         self._run_batch = run_batch
         self._history = history
+        self._memory = memory
         self._name = name
         self._batch = batch
         self._began = time.monotonic()
@@ -134,13 +138,15 @@ class BatchRun(Generic[ItemT, ResultT]):
         too_large = [self._run_part(half) for half in halves]
         # An item that does not fit even alone explains the failure, and teaches nothing about the others.
         if out_of_memory and not any(too_large):
-            self._history.learn_safe_cost(part[0].key, max(map(_cost, halves)))
+            self._history.learn_safe_cost(part[0].key, max(map(_cost, halves)), _cost(part), time.monotonic())
         return any(too_large)
 
     def _call(self, part: Sequence[Waiting[ItemT, Done[ResultT]]]) -> Sequence[ResultT | Exception] | Exception:
         """Gives one result per item, or what the whole call raised."""
         try:
-            results = list(self._run_batch([entry.item for entry in part]))
+            items = [entry.item for entry in part]
+            with self._memory.leased(items, part[0].key, _cost(part)):
+                results = list(self._run_batch(items))
         except BaseException as error:  # noqa: BLE001 - not even an engine's SystemExit may leave futures open
             return _as_value(error)
         if len(results) == len(part):

@@ -10,6 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from triptych.workers.batch_history import BatchHistory
+from triptych.workers.batch_memory import BatchMemory, Boundless
 from triptych.workers.batch_queue import BatchPolicy, BatchQueue, Waiting
 from triptych.workers.batch_run import BatchReport, BatchRun, Done, survive
 
@@ -31,6 +32,8 @@ class Batcher(Generic[ItemT, ResultT]):
         policy: Bounds of a batch.
         name: Of the thread, and in reports and logs.
         on_batch: Told of every batch, on the batcher's thread, after the batch's futures have ended.
+        history: What earlier batches taught; from now on only the batcher's thread touches it.
+        memory: Asked how large a batch may be, and for a lease before it runs.
     """
 
     def __init__(
@@ -40,12 +43,15 @@ class Batcher(Generic[ItemT, ResultT]):
         *,
         name: str = "",
         on_batch: Callable[[BatchReport], None] | None = None,
+        history: BatchHistory | None = None,
+        memory: BatchMemory | None = None,
     ) -> None:
         self._run_batch = run_batch
         self._name = name
         self._on_batch = on_batch
-        self._history = BatchHistory()  # only the batcher's thread touches it
-        self._queue: BatchQueue[ItemT, Done[ResultT]] = BatchQueue(policy, self._history)
+        self._history = history or BatchHistory()
+        self._memory = memory or Boundless()
+        self._queue: BatchQueue[ItemT, Done[ResultT]] = BatchQueue(policy, self._history, self._memory.max_cost)
         self._changed = threading.Condition()  # guards the queue and the flag
         self._stopping = False
         self._thread = threading.Thread(target=self._serve, name=f"batcher {name}".rstrip(), daemon=True)
@@ -139,7 +145,7 @@ class Batcher(Generic[ItemT, ResultT]):
         batch = self._next_batch()
         if not batch:
             return False
-        run = BatchRun(self._run_batch, self._history, self._name, batch)
+        run = BatchRun(self._run_batch, self._history, self._memory, self._name, batch)
         run.run()
         if self._on_batch is not None:
             survive(self._on_batch, run.report())

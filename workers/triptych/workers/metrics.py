@@ -5,6 +5,7 @@ from __future__ import annotations
 from prometheus_client import Counter, Gauge, Histogram
 
 from triptych.workers.batcher import BatchReport
+from triptych.workers.memory_meters import most_resident_bytes
 
 ATTEMPTS = Counter("triptych_attempts", "Attempts that ended, by how", ["kind", "outcome"])
 QUEUE_SECONDS = Histogram(
@@ -27,9 +28,25 @@ BATCH_SECONDS = Histogram(
 BATCH_COST = Counter("triptych_batch_cost", "Cost of what ran, in the engine's unit", ["model"])
 ITEM_ERRORS = Counter("triptych_item_errors", "Items that failed", ["model"])
 OUT_OF_MEMORY = Counter("triptych_out_of_memory", "Batches that did not fit the device and were split", ["model"])
-MODEL_BYTES = Gauge("triptych_model_bytes", "Memory that the weights of a loaded model take", ["model"])
+MODEL_BYTES = Gauge("triptych_model_bytes", "Memory that a loaded model takes beside its batches", ["model"])
 MODEL_LOADS = Counter("triptych_model_loads", "Times a model was loaded", ["model"])
-MODEL_UNLOADS = Counter("triptych_model_unloads", "Times a model was freed to make room for another", ["model"])
+MODEL_UNLOADS = Counter(
+    "triptych_model_unloads", "Times a model was freed: for room, or because nobody used it (idle)", ["model", "reason"]
+)
+BATCH_CEILING = Gauge(
+    "triptych_batch_ceiling", "Cost that batches of a key may reach, where memory ran out", ["model", "key"]
+)
+BUDGET_BYTES = Gauge("triptych_memory_budget_bytes", "What models and batches may take together", ["device"])
+LEASED_BYTES = Gauge("triptych_batch_leased_bytes", "Memory that the running batch is expected to take", ["model"])
+LEASE_SECONDS = Histogram(
+    "triptych_batch_lease_seconds", "Time a batch waited for memory", ["model"], buckets=(0.001, 0.01, 0.1, 1, 10, 60)
+)
+OVER_BUDGET = Counter(
+    "triptych_over_budget", "Single items that ran although they are expected to exceed the budget", ["model"]
+)
+MOST_BYTES = Gauge("triptych_most_resident_bytes", "Most resident memory that this worker ever had")
+MOST_BYTES.set_function(most_resident_bytes)
+RECYCLES = Counter("triptych_worker_recycles", "Times this worker ended itself because its memory passed the bound")
 
 
 def count_batch(report: BatchReport) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -24,18 +25,23 @@ from triptych.core.supervision import tell_ready
 from triptych.v1.job_pb2 import JobResult
 from triptych.workers import tasks
 from triptych.workers.attempt import Attempt
+from triptych.workers.ceiling_book import CeilingBook
 from triptych.workers.claims import Claims, thread_count
 from triptych.workers.execution import Execution
 from triptych.workers.forgetting import Forgetting
 from triptych.workers.leases import Leases
 from triptych.workers.stations import Loan, Stations
 from triptych.workers.stoppable import HandedBack
+from triptych.workers.upkeep import Upkeep
 
 log = logging.getLogger("triptych.runtime")
 
 # After the time to drain, in seconds: what waits for Redis gives up, and the process ends whatever still hangs.
 CLOSE_AFTER_S = 2
 LEAVE_AFTER_S = 4
+
+DRAINED, RECYCLED = 0, 3
+"""Exit codes: nobody has to start a drained worker again, but a recycled one."""
 
 
 class Runtime:
@@ -54,28 +60,38 @@ class Runtime:
         self._broker = Broker(settings)
         self._blobs = open_blobs(settings)
         self._execution = Execution(settings, self._store, self._blobs, self._broker, worker=self._name)
+        self._upkeep: Upkeep | None = None
 
-    def run(self) -> None:
-        """Loads, then works until SIGTERM; what is not done by then goes back to its lane."""
+    def run(self) -> int:
+        """Loads, then works until SIGTERM; what is not done by then goes back to its lane. Gives the exit code."""
         if self._kind == "reasoning":
             self._run_orchestra()
         else:
             self._run_engine()
         self._store.close()
         self._broker.close()
+        return self._exit_code()
 
     def _run_engine(self) -> None:
-        stations = Stations(self._settings, self._kind, Catalog.load(self._settings))
+        stations = Stations(self._settings, self._kind, Catalog.load(self._settings), CeilingBook(self._store))
         with stations.lent() as loan:
             loan.get()
+        self._upkeep = Upkeep(
+            stations,
+            model_ttl_s=self._settings.model_ttl_s,
+            max_rss_bytes=self._settings.worker_max_rss_bytes,
+            recycle=lambda: os.kill(os.getpid(), signal.SIGTERM),
+        )
         leases = self._leases(stations.names, Forgetting(self._store, stations.forget))
         share = self._settings.worker_threads
         claims = Claims(self._execution, leases, kind=self._kind, share=share)
         app = celery_app(self._settings)
         tasks.register(app, self._execution, leases, claims, _runner(self._kind, stations, self._settings))
+        self._upkeep.start()
         try:
             self._consume(app, leases, thread_count(share))
         finally:
+            self._upkeep.stop()
             stations.stop()
 
     def _run_orchestra(self) -> None:
@@ -152,7 +168,10 @@ class Runtime:
                 self._execution.abandon(attempt)
         log.error("left although threads hang")
         logging.shutdown()
-        os._exit(0)
+        os._exit(self._exit_code())
+
+    def _exit_code(self) -> int:
+        return RECYCLED if self._upkeep and self._upkeep.recycling else DRAINED
 
     def _tell_ready(self) -> None:
         metrics = telemetry.serve_metrics(self._settings.metrics_listen) if self._settings.metrics_listen else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,6 +23,8 @@ class Loaded:
 
     name: str
     station: Station[Any, Any]
+    device: str
+    """Where it is."""
     size_bytes: int
     loans: set[Borrower]
     used_at: float
@@ -36,18 +38,19 @@ class _Plan:
     """Room for a model that is about to be loaded."""
 
     name: str
+    device: str
     size_bytes: int
     borrower: Borrower
 
 
 class Shelf:
-    """Loaded models under a budget. For one thread at a time.
+    """Loaded models under a budget for each device. For one thread at a time.
 
     Args:
-        max_bytes: The budget; 0: none.
+        max_bytes: Gives the budget of a device.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: Callable[[str], int]) -> None:
         self._max_bytes = max_bytes
         self._loaded: dict[str, Loaded] = {}
         self._known_bytes: dict[str, int] = {}
@@ -96,21 +99,22 @@ class Shelf:
         for loaded in self.all():
             loaded.size_bytes = loaded.station.engine.memory_bytes() or loaded.size_bytes
 
-    def plan(self, name: str, size_bytes: int, borrower: Borrower) -> None:
+    def plan(self, name: str, device: str, size_bytes: int, borrower: Borrower) -> None:
         """Begins to make room for a model; `cleared` says when there is.
 
         Raises:
             AcceleratorMemoryExhausted: It does not fit, whatever leaves.
         """
-        kept = sum(loaded.size_bytes for loaded in self.all() if borrower in loaded.loans)
-        if self._max_bytes and kept + size_bytes > self._max_bytes:
+        max_bytes = self._max_bytes(device)
+        kept = sum(loaded.size_bytes for loaded in self._on(device) if borrower in loaded.loans)
+        if kept + size_bytes > max_bytes:
             beside = f" beside {kept} of other models that the job uses" if kept else ""
             raise AcceleratorMemoryExhausted(
-                f"the model {name} takes {size_bytes} bytes{beside}; this worker's models may take {self._max_bytes}"
-                " (TRIPTYCH_MAX_MODEL_BYTES)",
-                metadata={"model": name, "wanted_bytes": str(size_bytes), "limit_bytes": str(self._max_bytes)},
+                f"the model {name} takes {size_bytes} bytes{beside}; this worker may take {max_bytes}"
+                " (TRIPTYCH_MAX_MEMORY_BYTES)",
+                metadata={"model": name, "wanted_bytes": str(size_bytes), "limit_bytes": str(max_bytes)},
             )
-        self._plan = _Plan(name=name, size_bytes=size_bytes, borrower=borrower)
+        self._plan = _Plan(name=name, device=device, size_bytes=size_bytes, borrower=borrower)
 
     def cleared(self) -> bool:
         """Whether nobody uses what has to leave: the idle models first, then the longest unused ones.
@@ -140,12 +144,31 @@ class Shelf:
     def _choose(self) -> None:
         for loaded in self.all():
             loaded.leaving = False
-        if self._plan is None or not self._max_bytes:
+        if self._plan is None:
             return
-        excess = self._plan.size_bytes + sum(loaded.size_bytes for loaded in self.all()) - self._max_bytes
-        for loaded in sorted(self.all(), key=lambda one: (bool(one.loans), one.used_at)):
+        there = self._on(self._plan.device)
+        excess = self._plan.size_bytes + sum(loaded.size_bytes for loaded in there) - self._max_bytes(self._plan.device)
+        for loaded in sorted(there, key=lambda one: (bool(one.loans), one.used_at)):
             if excess <= 0:
                 break
             if self._plan.borrower not in loaded.loans:
                 loaded.leaving = True
                 excess -= loaded.size_bytes
+
+    def _on(self, device: str) -> list[Loaded]:
+        return [loaded for loaded in self.all() if loaded.device == device]
+
+    # Letting idle models go.
+
+    def unused_since(self, moment: float) -> list[Loaded]:
+        """Gives the models that nobody has used since a moment."""
+        return [loaded for loaded in self.all() if not loaded.loans and loaded.used_at <= moment]
+
+    def spared(self, device: str, missing_bytes: int) -> list[Loaded]:
+        """Gives idle models of a device that take so much together, or all of them; the longest unused first."""
+        chosen: list[Loaded] = []
+        for loaded in sorted(self._on(device), key=lambda one: one.used_at):
+            if missing_bytes > 0 and not loaded.loans and loaded.station.idle:
+                chosen.append(loaded)
+                missing_bytes -= loaded.size_bytes
+        return chosen

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import Generic, TypeVar
 
+from triptych.workers.batch_history import BatchHistory
+from triptych.workers.batch_memory import BatchMemory
 from triptych.workers.batcher import Batcher, BatchPolicy, BatchReport, Done
 from triptych.workers.engines.base import Engine
 from triptych.workers.pace import Pace
@@ -24,6 +27,8 @@ class Station(Generic[ItemT, ResultT]):
         engine: Already loaded.
         policy: Bounds of a batch, in the engine's unit of cost.
         on_batch: Told of every batch (metrics).
+        history: What earlier batches taught.
+        memory: That of the device, which the batches lease.
     """
 
     def __init__(
@@ -31,12 +36,22 @@ class Station(Generic[ItemT, ResultT]):
         engine: Engine[ItemT, ResultT],
         policy: BatchPolicy,
         on_batch: Callable[[BatchReport], None] | None = None,
+        *,
+        history: BatchHistory | None = None,
+        memory: BatchMemory | None = None,
     ) -> None:
         self.engine = engine
         self._on_batch = on_batch
         self._pace = Pace()
+        self._open = 0
+        self._counting = threading.Lock()
         self._batcher: Batcher[ItemT, ResultT] = Batcher(
-            engine.run_batch, policy, name=engine.model.model, on_batch=self._note
+            engine.run_batch,
+            policy,
+            name=engine.model.model,
+            on_batch=self._note,
+            history=history,
+            memory=memory,
         )
 
     def start(self) -> None:
@@ -62,7 +77,19 @@ class Station(Generic[ItemT, ResultT]):
             item, cost=cost, key=key, lane=lane, deadline=deadline, tenant=tenant, weight=weight
         )
         withdrawal.ends(future)
+        with self._counting:
+            self._open += 1
+        future.add_done_callback(self._close)
         return future
+
+    @property
+    def idle(self) -> bool:
+        """Whether no item waits or runs."""
+        return not self._open
+
+    def _close(self, _future: Future[Done[ResultT]]) -> None:
+        with self._counting:
+            self._open -= 1
 
     def least_s(self, item_count: int) -> float:
         """Gives how long so many more items take at least, as was measured lately; 0 if unknown. Thread-safe.

@@ -44,6 +44,44 @@ class EchoEngine(Engine[str, str]):
         return len(item)
 
 
+class StatedMeter:
+    """A meter of which a test states what it measures.
+
+    Attributes:
+        device: See `MemoryMeter`.
+        alone: See `MemoryMeter`.
+        all_bytes: Memory of the device.
+        peak_bytes: What the running batch takes at its peak.
+        kept: What the model keeps of earlier batches.
+    """
+
+    def __init__(self, device: str = "cpu", *, all_bytes: int = 0, alone: bool = False) -> None:
+        self.device = device
+        self.alone = alone
+        self.all_bytes = all_bytes
+        self.peak_bytes = 0
+        self.kept = 0
+
+    def total_bytes(self) -> int:
+        """See `MemoryMeter.total_bytes`."""
+        return self.all_bytes
+
+    def rest(self) -> None:
+        """See `MemoryMeter.rest`."""
+
+    def kept_bytes(self) -> int:
+        """See `MemoryMeter.kept_bytes`."""
+        return self.kept
+
+    def begin(self) -> bool:
+        """See `MemoryMeter.begin`."""
+        return True
+
+    def taken_bytes(self) -> int:
+        """See `MemoryMeter.taken_bytes`."""
+        return self.peak_bytes
+
+
 class MemoryUnits:
     """Units that jobs share, in memory; nobody ever computes one elsewhere.
 

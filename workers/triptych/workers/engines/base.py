@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 from triptych.v1.common_pb2 import ModelRef
+from triptych.workers.memory_meters import MemoryMeter, ProcessMemory
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
@@ -34,6 +35,10 @@ class Engine(ABC, Generic[ItemT, ResultT]):
         What batches need comes on top. Called from any thread.
         """
         return 0
+
+    def memory_meter(self) -> MemoryMeter:
+        """Gives what measures the memory that batches take, and says on which device. Called before `load`."""
+        return ProcessMemory()
 
     def unload(self) -> None:
         """Ends what would outlive the engine, such as a process. Called once, after the last batch."""

@@ -14,8 +14,9 @@ from triptych.core.errors import JobCancelled
 from triptych.v1.common_pb2 import ModelRef
 from triptych.workers.engines.campplus_network import MELS, CampPlus
 from triptych.workers.engines.speaker import VOICE_S, Embeddings, SpeakerEngine, Voices
-from triptych.workers.engines.torch_device import device_of, memory_errors
+from triptych.workers.engines.torch_device import device_of, memory_errors, memory_meter
 from triptych.workers.media.resampling import SAMPLE_RATE_HZ
+from triptych.workers.memory_meters import MemoryMeter
 
 _SAMPLES = round(VOICE_S * SAMPLE_RATE_HZ)
 # More moments in one pass are no quicker on a CPU, and a batch is left only between passes.
@@ -54,6 +55,10 @@ class CampPlusEngine(SpeakerEngine):
         # A checkpoint is a pickle: only tensors may come out of it.
         network.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True))
         self._network = network.to(self._device).eval()
+
+    def memory_meter(self) -> MemoryMeter:
+        """See `Engine.memory_meter`."""
+        return memory_meter(self._device)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""

@@ -35,7 +35,8 @@ from triptych.workers.engines.page_text import (
     shortened,
 )
 from triptych.workers.engines.prefill import left_padded, read_prompts
-from triptych.workers.engines.torch_device import default_dtype, device_of, memory_errors, weights_bytes
+from triptych.workers.engines.torch_device import default_dtype, device_of, memory_errors, memory_meter, weights_bytes
+from triptych.workers.memory_meters import MemoryMeter
 
 # Texts of pages that are kept: further questions about a page do not read it again.
 KEPT_PAGES = 256
@@ -106,6 +107,10 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
     def memory_bytes(self) -> int:
         """See `Engine.memory_bytes`. OCR's part is not counted, as it cannot tell: it is small."""
         return weights_bytes(self._language_model)
+
+    def memory_meter(self) -> MemoryMeter:
+        """See `Engine.memory_meter`."""
+        return memory_meter(self._device)
 
     def forget(self) -> None:
         """See `Engine.forget`. A batch that runs goes on with the texts it began with, and keeps none."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from triptych.core.errors import FeatureDisabled
+from triptych.workers.memory_meters import MemoryMeter, ProcessMemory, TorchCudaMemory
 
 
 def device_of(device: str) -> str:
@@ -36,6 +37,11 @@ def default_dtype(device: str) -> torch.dtype:
 def weights_bytes(model: torch.nn.Module) -> int:
     """Gives the memory that a model's weights take."""
     return sum(one.numel() * one.element_size() for one in (*model.parameters(), *model.buffers()))
+
+
+def memory_meter(device: str) -> MemoryMeter:
+    """Gives what measures the memory that torch takes on a device, as `device_of` names it."""
+    return ProcessMemory() if device == "cpu" else TorchCudaMemory(torch.cuda)
 
 
 @contextmanager

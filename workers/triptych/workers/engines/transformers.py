@@ -21,7 +21,8 @@ from triptych.workers.engines.generation import (
     generate,
     use_plain_decoding,
 )
-from triptych.workers.engines.torch_device import device_of, memory_errors, weights_bytes
+from triptych.workers.engines.torch_device import device_of, memory_errors, memory_meter, weights_bytes
+from triptych.workers.memory_meters import MemoryMeter
 
 
 class TransformersEngine(Engine[Prompt, VisionResult]):
@@ -63,6 +64,10 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
     def memory_bytes(self) -> int:
         """See `Engine.memory_bytes`."""
         return weights_bytes(self._network)
+
+    def memory_meter(self) -> MemoryMeter:
+        """See `Engine.memory_meter`."""
+        return memory_meter(self._device)
 
     def cost(self, item: Prompt) -> float:
         """Tokens, estimated: of the prompt, of its images, and of the longest answer."""

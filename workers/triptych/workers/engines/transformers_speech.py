@@ -14,12 +14,13 @@ from triptych.core.errors import FeatureDisabled, FieldInvalid, JobCancelled, La
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.transcription_pb2 import TranscriptionResult, TranscriptSegment
 from triptych.workers.engines.speech import Decoding, SpeechEngine, SpeechWindow
-from triptych.workers.engines.torch_device import weights_bytes
+from triptych.workers.engines.torch_device import device_of, memory_meter, weights_bytes
 from triptych.workers.engines.torch_hearing import TorchHearing
 from triptych.workers.engines.torch_speech import open_network, open_tokenizer
 from triptych.workers.engines.whisper_guard import Hypothesis, max_new_tokens
 from triptych.workers.media.resampling import SAMPLE_RATE_HZ
 from triptych.workers.media.voice import load_voice_detector
+from triptych.workers.memory_meters import MemoryMeter
 
 # Of a model that does not say which language it writes (BCP-47: undetermined).
 UNKNOWN_LANGUAGE = "und"
@@ -94,6 +95,10 @@ class TransformersSpeechEngine(SpeechEngine):
     def memory_bytes(self) -> int:
         """See `Engine.memory_bytes`."""
         return weights_bytes(self._network)
+
+    def memory_meter(self) -> MemoryMeter:
+        """See `Engine.memory_meter`."""
+        return memory_meter(device_of(self._device))
 
     # What the threads of jobs may call.
 

@@ -16,10 +16,11 @@ from triptych.v1.transcription_pb2 import TranscriptionResult, TranscriptSegment
 from triptych.workers.engines.heeding import Unwanted
 from triptych.workers.engines.speech import FRAMES_PER_S, WINDOW_S, Decoding, SpeechEngine, SpeechWindow
 from triptych.workers.engines.whisper_batch import MAX_POSITIONS, WhisperBatch, frames_read
-from triptych.workers.engines.whisper_folder import open_folder
+from triptych.workers.engines.whisper_folder import free_cuda_memory, open_folder, runs_on_cuda
 from triptych.workers.engines.whisper_guard import Hypothesis
 from triptych.workers.media.resampling import SAMPLE_RATE_HZ
 from triptych.workers.media.voice import load_voice_detector
+from triptych.workers.memory_meters import MemoryMeter, ProcessMemory, SampledCudaMemory
 
 # Half of the positions may hold a prompt, its start token counted in.
 _MAX_PROMPT_TOKENS = MAX_POSITIONS // 2 - 1
@@ -74,6 +75,12 @@ class WhisperEngine(SpeechEngine):
         """See `Engine.memory_bytes`."""
         size_bytes: int = self._whisper.model.memory_bytes()
         return size_bytes
+
+    def memory_meter(self) -> MemoryMeter:
+        """See `Engine.memory_meter`."""
+        if runs_on_cuda(self._device):
+            return SampledCudaMemory(free_cuda_memory())
+        return ProcessMemory(lambda: self._whisper.model.pid)
 
     def unload(self) -> None:
         """See `Engine.unload`."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -36,7 +38,7 @@ def open_folder(
     missing = [name for name in _FILES if not any((folder / one).is_file() for one in name.split(" or "))]
     if missing:
         raise ModelNotFound(f"{folder} is no CTranslate2 Whisper: it has no {', no '.join(missing)}")
-    cuda = device == "cuda" or (device == "auto" and ctranslate2.get_cuda_device_count() > 0)
+    cuda = runs_on_cuda(device)
     format_name = _number_format(compute_type, "cuda" if cuda else "cpu")
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
@@ -53,6 +55,22 @@ def open_folder(
     except (RuntimeError, ValueError) as error:
         raise ModelNotFound(f"{folder} cannot be loaded as a Whisper: {error}") from error
     return weights, tokenizer
+
+
+def runs_on_cuda(device: str) -> bool:
+    """Says what "auto" comes to."""
+    import ctranslate2
+
+    return device == "cuda" or (device == "auto" and ctranslate2.get_cuda_device_count() > 0)
+
+
+def free_cuda_memory() -> Callable[[], tuple[int, int]] | None:
+    """Gives what tells (free bytes, all bytes) of the GPU; None where torch, which could, is not installed."""
+    if importlib.util.find_spec("torch") is None:
+        return None
+    import torch
+
+    return torch.cuda.mem_get_info if torch.cuda.is_available() else None
 
 
 def _compare(folder: Path, tokenizer: Any) -> None:

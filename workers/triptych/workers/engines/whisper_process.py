@@ -68,11 +68,16 @@ class WhisperProcess:
                 raise
             self._loaded = True
 
+    @property
+    def pid(self) -> int:
+        """The process; 0 while there is none."""
+        process = self._process  # another thread may be starting the next one
+        return process.pid if process else 0
+
     def memory_bytes(self) -> int:
         """Gives the memory in use by the process, without code and libraries; 0 where the system does not tell."""
-        process = self._process  # another thread may be starting the next one
         try:
-            pages = Path(f"/proc/{process.pid}/statm").read_text("ascii").split() if process else ["0"] * 3
+            pages = Path(f"/proc/{pid}/statm").read_text("ascii").split() if (pid := self.pid) else ["0"] * 3
         except OSError:
             return 0
         resident, shared = int(pages[1]), int(pages[2])
