@@ -30,6 +30,18 @@ OUT_OF_MEMORY = Counter("triptych_out_of_memory", "Batches that did not fit the 
 MODEL_BYTES = Gauge("triptych_model_bytes", "Memory that the weights of a loaded model take", ["model"])
 MODEL_LOADS = Counter("triptych_model_loads", "Times a model was loaded", ["model"])
 MODEL_UNLOADS = Counter("triptych_model_unloads", "Times a model was freed to make room for another", ["model"])
+ROUTES = Counter(
+    "triptych_routes", "Prompts by who answered: local, or a model outside by name, overflow or escalation", ["route"]
+)
+REMOTE_CALLS = Counter(
+    "triptych_remote_calls", "Attempts at calls of models outside, by how they ended", ["model", "outcome"]
+)
+REMOTE_SECONDS = Histogram(
+    "triptych_remote_seconds", "Time an answer of a model outside took", ["model"],
+    buckets=(0.1, 0.3, 1, 2, 5, 10, 30, 60, 120, 300),
+)  # fmt: skip
+REMOTE_COST = Counter("triptych_remote_cost", "Money that calls of models outside are counted as", ["model"])
+CIRCUIT_OPEN = Gauge("triptych_circuit_open", "Whether a server outside is left alone for failing", ["host"])
 
 
 def count_batch(report: BatchReport) -> None:

@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 
@@ -30,6 +30,9 @@ from triptych.workers.forgetting import Forgetting
 from triptych.workers.leases import Leases
 from triptych.workers.stations import Loan, Stations
 from triptych.workers.stoppable import HandedBack
+
+if TYPE_CHECKING:
+    from triptych.workers.routing import Routing
 
 log = logging.getLogger("triptych.runtime")
 
@@ -65,17 +68,22 @@ class Runtime:
         self._broker.close()
 
     def _run_engine(self) -> None:
-        stations = Stations(self._settings, self._kind, Catalog.load(self._settings))
-        with stations.lent() as loan:
-            loan.get()
+        catalog = Catalog.load(self._settings)
+        stations = Stations(self._settings, self._kind, catalog)
+        if catalog.get(stations.default).remote is None:
+            with stations.lent() as loan:
+                loan.get()
+        routing = _routing(self._settings, self._kind, catalog)
         leases = self._leases(stations.names, Forgetting(self._store, stations.forget))
         share = self._settings.worker_threads
         claims = Claims(self._execution, leases, kind=self._kind, share=share)
         app = celery_app(self._settings)
-        tasks.register(app, self._execution, leases, claims, _runner(self._kind, stations, self._settings))
+        tasks.register(app, self._execution, leases, claims, _runner(self._kind, stations, self._settings, routing))
         try:
             self._consume(app, leases, thread_count(share))
         finally:
+            if routing:
+                routing.outside.stop()
             stations.stop()
 
     def _run_orchestra(self) -> None:
@@ -161,9 +169,27 @@ class Runtime:
         tell_ready(facts)
 
 
-def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Attempt], JobResult]:
+def _routing(settings: Settings, kind: str, catalog: Catalog) -> Routing | None:
+    """Gives the ways to models outside, for jobs of the kind that has some; begins to serve them.
+
+    Raises:
+        FieldInvalid: The policy is wrong.
+    """
+    if kind != "vision":
+        return None
+    from triptych.workers.outside.outside import Outside
+    from triptych.workers.routing import Routing
+
+    outside = Outside(settings, catalog)
+    outside.start()
+    return Routing(outside, settings.vision_model)
+
+
+def _runner(
+    kind: str, stations: Stations, settings: Settings, routing: Routing | None
+) -> Callable[[Attempt], JobResult]:
     """Gives what turns an attempt of this kind into its result; its models stay loaded until then."""
-    run = _kind_runner(kind, settings)
+    run = _kind_runner(kind, settings, routing)
 
     def run_with_models(attempt: Attempt) -> JobResult:
         with stations.lent(attempt.check) as loan:
@@ -172,7 +198,7 @@ def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Atte
     return run_with_models
 
 
-def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], JobResult]:
+def _kind_runner(kind: str, settings: Settings, routing: Routing | None) -> Callable[[Attempt, Loan], JobResult]:
     """Only the modules of the kind are imported."""
     if kind == "transcription":
         from triptych.workers.kinds import transcription
@@ -206,5 +232,9 @@ def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], Job
             )
         )
     from triptych.workers.kinds import vision
+    from triptych.workers.routing import Routes
 
-    return lambda attempt, models: JobResult(vision=vision.run(attempt, attempt.spec.vision, models, limits))
+    assert routing is not None
+    return lambda attempt, models: JobResult(
+        vision=vision.run(attempt, attempt.spec.vision, Routes(routing, models, attempt), limits)
+    )
