@@ -145,8 +145,9 @@ def spent(tenant: str, policy: TenantPolicy) -> Op[Spent]:
 def list_page(tenant: str, *, after: str, limit: int) -> Op[list[Entry]]:
     """Gives some of a tenant's entries, newest first, from the one after this place on ("": from the newest)."""
 
-    def parse(answer: list[Any]) -> list[Entry]:
-        return [_entry(place.decode(), tenant, dict(zip(flat[::2], flat[1::2], strict=True))) for place, flat in answer]
+    def parse(answer: list[tuple[bytes, dict[bytes, bytes]]]) -> list[Entry]:
+        # redis-py has made dicts of the fields.
+        return [_entry(place.decode(), tenant, found) for place, found in answer]
 
     start = f"({after}" if after else "+"
     return Op(("XREVRANGE", f"{PREFIX}ledger:{tenant}", start, "-", "COUNT", limit), parse)

@@ -32,7 +32,7 @@ from triptych.workers.stations import Loan, Stations
 from triptych.workers.stoppable import HandedBack
 
 if TYPE_CHECKING:
-    from triptych.workers.routing import Routing
+    from triptych.workers.outside.routing import Routing
 
 log = logging.getLogger("triptych.runtime")
 
@@ -178,7 +178,7 @@ def _routing(settings: Settings, kind: str, catalog: Catalog) -> Routing | None:
     if kind != "vision":
         return None
     from triptych.workers.outside.outside import Outside
-    from triptych.workers.routing import Routing
+    from triptych.workers.outside.routing import Routing
 
     outside = Outside(settings, catalog)
     outside.start()
@@ -232,7 +232,7 @@ def _kind_runner(kind: str, settings: Settings, routing: Routing | None) -> Call
             )
         )
     from triptych.workers.kinds import vision
-    from triptych.workers.routing import Routes
+    from triptych.workers.outside.routing import Routes
 
     assert routing is not None
     return lambda attempt, models: JobResult(

@@ -81,7 +81,7 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     future.add_done_callback(lambda _: told.put(None))
     _tell(attempt, told, limit)
     result = attempt.result(future).value
-    if result.model == model:
+    if result.model.model == model.model:
         flight.keep(result.SerializeToString())
     else:  # of a model outside: not what the others want
         flight.release()

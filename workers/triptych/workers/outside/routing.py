@@ -17,9 +17,9 @@ from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
 from triptych.workers import metrics
 from triptych.workers.batcher import Done
-from triptych.workers.local_wait import LocalWait
 from triptych.workers.outside.ask import Ask, Sender, Why
-from triptych.workers.relay import Relay
+from triptych.workers.outside.local_wait import LocalWait
+from triptych.workers.outside.relay import Relay
 from triptych.workers.route import Route
 
 if TYPE_CHECKING:
