@@ -11,6 +11,8 @@ import threading
 
 import h11
 
+# A request with this in it hangs, whatever the plans say: how a test tells a server in another process.
+HANG = b"HANG"
 PIECES = ("The ", "total ", "is ", "42.")
 
 
@@ -98,7 +100,7 @@ class ChatServer:
         with self._lock:
             self.requests.append(json.loads(body))
             self.headers.append(headers)
-            plan = self.plans.pop(0) if self.plans else {}
+            plan = self.plans.pop(0) if self.plans else {"hang": "text"} if HANG in body else {}
             self.now += 1
             self.most = max(self.most, self.now)
         try:

@@ -264,6 +264,18 @@ def test_an_unsure_answer_stands_if_there_is_no_help(worker):
         worker.run(model="far")
 
 
+def test_an_unsure_answer_that_is_known_is_not_given_to_who_may_have_a_surer_one(worker):
+    worker.open(POLICY + "escalate_below = 0.6\n")
+    worker.talker.confidence = 0.4
+    units = MemoryUnits()
+    assert worker.run(data_class=DATA_CLASS_RESTRICTED, units=units).text == "here: hello"
+    assert worker.run(data_class=DATA_CLASS_RESTRICTED, units=units).text == "here: hello"
+    assert worker.talker.answered == 1
+    assert worker.run(units=units).text == FAR
+    assert worker.run(data_class=DATA_CLASS_RESTRICTED, units=units).text == "here: hello"
+    assert worker.talker.answered == 2
+
+
 def test_a_class_whose_rule_says_nothing_of_it_is_not_escalated(worker):
     worker.open(POLICY + 'escalate_below = 0.6\n[tenants.acme.internal]\nmodels = ["far"]')
     worker.talker.confidence = 0.4

@@ -33,3 +33,6 @@ class Route(Protocol[ItemT_contra, ResultT]):
         self, item: ItemT_contra, *, lane: int, deadline: float | None, tenant: str = "", weight: float = 1.0
     ) -> Future[Done[ResultT]]:
         """See `Station.submit`."""
+
+    def stands(self, known: ResultT, /) -> bool:
+        """Whether a result that is known already is what an item would get."""

@@ -69,8 +69,8 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     loader.check(spec)
     work = works.generating(spec, model, max_output_tokens=limit, max_page_pixels=limits.max_page_pixels)
     flight = attempt.flight(work)
-    if (known := flight.find()) is not None:
-        return _told(attempt, VisionResult.FromString(known), limit)
+    if (raw := flight.find()) is not None and station.stands(known := VisionResult.FromString(raw)):
+        return _told(attempt, known, limit)
     attempt.progress("decode")
     attempt.hand.begin(ANSWER)
     turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)

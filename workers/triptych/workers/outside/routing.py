@@ -153,6 +153,9 @@ class _ByName:
     ) -> Future[Answered]:
         return self._office.ask(self._name, item, "named", deadline)
 
+    def stands(self, _known: VisionResult) -> bool:
+        return True
+
 
 class _LocalFirst:
     """A local model, with one outside that helps out where the policy says so."""
@@ -187,6 +190,11 @@ class _LocalFirst:
         if rule.escalate_below is None:
             return here(item)
         return _Escalation(self._office, item, deadline, here, rule.escalate_below)
+
+    def stands(self, known: VisionResult) -> bool:
+        below = self._office.rule.escalate_below if self._office else None
+        # It may be of a job whose bytes had to stay here.
+        return below is None or _is_sure(known, below)
 
 
 class _Helped(Relay[Answered]):
@@ -256,8 +264,7 @@ class _Escalation(_Helped):
             self.end(future)
             return
         result = future.result().value
-        sure = not result.HasField("confidence") or result.confidence >= self._below
-        if sure or self.unwanted or self._prompt.stopped():
+        if _is_sure(result, self._below) or self.unwanted or self._prompt.stopped():
             self._give(future)
             return
         self._unsure = future
@@ -278,6 +285,11 @@ class _Here(Protocol):
 
     def __call__(self, prompt: Prompt, /) -> Future[Answered]:
         """Gives the future of its result."""
+
+
+def _is_sure(result: VisionResult, below: float) -> bool:
+    """Whether a local model is sure enough of what it said; one that does not tell is."""
+    return not result.HasField("confidence") or result.confidence >= below
 
 
 def _held_here(config: GenerationConfig) -> str:
