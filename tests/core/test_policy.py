@@ -1,5 +1,8 @@
 """What a policy lets leave, and what a wrong one is told."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from triptych.core.catalog import Catalog
@@ -91,6 +94,15 @@ def test_a_wrong_policy_is_told_what_is_wrong(text, field, said):
         parse(text, "policy.toml")
     assert field in wrong.value.message
     assert said in wrong.value.message
+
+
+def test_the_example_of_the_docs_says_what_they_say():
+    docs = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    [example] = re.findall(r"```toml\n(# TRIPTYCH_POLICY_FILE\n.*?)```", docs, re.DOTALL)
+    acme = parse(example, "operations.md").of("acme")
+    assert acme.rule(DATA_CLASS_UNSPECIFIED).redact_patterns[0].search("card 1234-5678-9012")
+    assert acme.rule(DATA_CLASS_PUBLIC).overflow_after_s == 10
+    assert acme.budget_micros == 50_000_000
 
 
 def test_a_rule_names_models_that_are_outside(tmp_path):

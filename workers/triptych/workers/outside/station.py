@@ -155,7 +155,7 @@ class RemoteStation:
             self._breaker.unknown()
             raise
         # Whoever does not come to an answer's end does not know what the server counted: that is charged in full.
-        outcome, cost, usage = "cancelled", most, (0, 0)
+        outcome, cost, usage = "cut", most, (0, 0)
         try:
             async with asyncio.timeout(server.timeout_s):
                 answer = await exchange(self._http, server, message, on_text)
@@ -177,7 +177,8 @@ class RemoteStation:
             outcome, cost = "refused", 0
             self._breaker.unknown()
             raise self._unavailable(error.message, "key") from error
-        except BaseException:
+        except BaseException as error:
+            outcome = "cancelled" if isinstance(error, asyncio.CancelledError) else outcome
             self._breaker.unknown()
             raise
         finally:
