@@ -70,8 +70,8 @@ def test_a_box_is_a_place_of_the_page_whatever_part_of_it_is_shown(crop, black):
         assert (image == 255).all()
     else:
         assert not image[black].any()
-        # A pixel more around it.
-        assert (image == 0).all(axis=2).sum() <= (black[0].stop + 1) * (black[1].stop - max(0, black[1].start - 1))
+        # Two pixels more around it.
+        assert (image == 0).all(axis=2).sum() <= (black[0].stop + 2) * (black[1].stop - max(0, black[1].start - 2))
 
 
 def test_texts_lose_what_matches_in_every_turn(world):

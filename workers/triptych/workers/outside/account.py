@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from typing import Any
 
 from triptych.core import spending
-from triptych.core.errors import BackendUnavailable
+from triptych.core.errors import BackendUnavailable, BudgetExhausted
 from triptych.core.policy import TenantPolicy
 from triptych.core.spending import Leaving
-from triptych.core.store import AsyncStore
+from triptych.core.store import AsyncStore, Op
 
 log = logging.getLogger("triptych.outside")
 
@@ -41,18 +42,14 @@ class Account:
             BudgetExhausted: The budget does not have it.
         """
         ttl_s = longest_s + SETTLE_S
-        op = spending.reserve(leaving, amount, policy, ttl_s=ttl_s, kept_s=self._kept_s)
+        reserving = self._begin(
+            self._reserve(spending.reserve(leaving, amount, policy, ttl_s=ttl_s, kept_s=self._kept_s))
+        )
         try:
-            delay_s = 0.1
-            while True:
-                try:
-                    return await self._store.run(op)
-                except BackendUnavailable:
-                    await asyncio.sleep(delay_s)
-                    delay_s = min(2.0, delay_s * 2)
+            await asyncio.shield(reserving)
         except asyncio.CancelledError:
-            # It may be reserved, or not: nothing has left.
-            self._begin(self._settle(leaving, "cancelled", 0, (0, 0), ttl_s))
+            # Nothing has left, but what was sent to Redis cannot be called back: it is undone when it has come.
+            self._begin(self._undo(reserving, leaving, ttl_s))
             raise
 
     async def settle(
@@ -72,6 +69,21 @@ class Account:
         self._errands.add(errand)
         errand.add_done_callback(self._errands.discard)
         return errand
+
+    async def _reserve(self, op: Op[None]) -> None:
+        delay_s = 0.1
+        while True:
+            try:
+                await self._store.run(op)
+                return
+            except BackendUnavailable:
+                await asyncio.sleep(delay_s)
+                delay_s = min(2.0, delay_s * 2)
+
+    async def _undo(self, reserving: asyncio.Task[None], leaving: Leaving, ttl_s: float) -> None:
+        with suppress(BudgetExhausted):
+            await reserving
+            await self._settle(leaving, "cancelled", 0, (0, 0), ttl_s)
 
     async def _settle(self, leaving: Leaving, outcome: str, cost: int, usage: tuple[int, int], ttl_s: float) -> None:
         input_tokens, output_tokens = usage

@@ -15,6 +15,8 @@ from triptych.workers.engines.generation import Part, Pixels, Prompt
 REDACTED = "[redacted]"
 # Recognition knows where a word is to about half a character: so much of the line's height is painted around it.
 _MARGIN = 0.35
+# Edges of a part of a page are whole pixels: a place of the page is that much elsewhere in it, at most.
+_ROUNDING_PX = 2
 
 ReadPages = Callable[[Sequence[Pixels]], Sequence[OcrPage]]
 
@@ -121,9 +123,10 @@ def _painted(pixels: Pixels, boxes: Sequence[Box]) -> Pixels:
     height, width = pixels.shape[:2]
     painted = pixels.copy()
     for x_min, y_min, x_max, y_max in boxes:
-        # Outwards, and a pixel more, as crops are rounded: what a box only touches goes too.
-        top, left = max(0, math.floor(y_min * height) - 1), max(0, math.floor(x_min * width) - 1)
-        painted[top : max(0, math.ceil(y_max * height) + 1), left : max(0, math.ceil(x_max * width) + 1)] = 0
+        # Outwards: what a box only touches goes too.
+        top, left = math.floor(y_min * height) - _ROUNDING_PX, math.floor(x_min * width) - _ROUNDING_PX
+        bottom, right = math.ceil(y_max * height) + _ROUNDING_PX, math.ceil(x_max * width) + _ROUNDING_PX
+        painted[max(0, top) : max(0, bottom), max(0, left) : max(0, right)] = 0
     return painted
 
 
