@@ -158,3 +158,58 @@ def test_a_model_is_ready_when_its_files_have_their_sizes(tmp_path):
     assert catalog.ready("ear")
     (folder / "model.bin").write_bytes(b"123")
     assert not catalog.ready("ear")
+
+
+REMOTE = """
+[models.far]
+kind = "vision"
+engine = "remote"
+licence = "LicenseRef-far"
+[models.far.remote]
+base_url = "https://api.example.com:8443/v1/"
+model = "far-1"
+input_price = 2.5
+output_price = 10.0
+"""
+
+
+def test_a_model_outside_is_always_here_and_never_pinned(tmp_path):
+    catalog = load(tmp_path, REMOTE)
+    far = catalog.get("far")
+    assert catalog.ready("far")
+    assert (far.revision, far.remote.host, far.remote.base_url) == (
+        "unpinned",
+        "api.example.com:8443",
+        "https://api.example.com:8443/v1",
+    )
+    assert (far.remote.cost_micros(1, 0), far.remote.cost_micros(1000, 100)) == (3, 3500)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "field"),
+    [
+        ('engine = "remote"', 'engine = "reader"', "models.far.remote"),
+        ('kind = "vision"', 'kind = "ocr"', "models.far.kind"),
+        ("licence =", 'revision = "1"\nlicence =', "models.far.revision"),
+        ("licence =", 'source = "dir:/srv"\nlicence =', "models.far.source"),
+        ("https://api", "ftp://api", "models.far.remote.base_url"),
+        ("https://api", "https://me:pw@api", "models.far.remote.base_url"),
+        ("input_price = 2.5", "input_price = -1", "models.far.remote.input_price"),
+        ("input_price", "price", "models.far.remote.price"),
+        ("input_price = 2.5", 'api_key_env = "A"\napi_key_file = "B"', "models.far.remote.api_key_file"),
+    ],
+)
+def test_a_wrong_entry_of_a_model_outside_is_told_what_is_wrong(tmp_path, old, new, field):
+    with pytest.raises(FieldInvalid) as wrong:
+        load(tmp_path, REMOTE.replace(old, new))
+    assert field in wrong.value.metadata["field"]
+
+
+def test_a_key_is_read_where_the_catalogue_says(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAR_KEY", " from-env ")
+    (tmp_path / "key").write_text("from-file\n")
+    for place, key in (('api_key_env = "FAR_KEY"', "from-env"), (f'api_key_file = "{tmp_path}/key"', "from-file")):
+        assert load(tmp_path, REMOTE + place).get("far").remote.api_key() == key
+    assert load(tmp_path, REMOTE).get("far").remote.api_key() == ""
+    with pytest.raises(FieldInvalid, match="cannot be read"):
+        load(tmp_path, f'{REMOTE}api_key_file = "{tmp_path}/none"').get("far").remote.api_key()

@@ -4,13 +4,15 @@ import threading
 
 import pytest
 
-from triptych.core import jobs, lookup, purging, units
+from triptych.core import jobs, lookup, purging, spending, units
 from triptych.core.blob_choice import open_blobs
 from triptych.core.blobs import digest_of
 from triptych.core.errors import JobNotFound, MediaCorrupt
 from triptych.core.jobs import NewJob
+from triptych.core.policy import TenantPolicy
 from triptych.core.purging import Purge, Removed, purge_count
 from triptych.core.records import new_job_id
+from triptych.core.spending import Leaving
 from triptych.core.store import PREFIX, Store
 from triptych.core.units import Holder, Work
 from triptych.v1.job_pb2 import JobEvent, JobResult, TextDelta
@@ -100,6 +102,21 @@ def test_nothing_of_a_document_is_left(deployment):
     assert deployment.purge(document=name) == (Removed(job_count=1, unit_count=1, blob_count=2), 0)
     for text in (MARKER, holder.job_id, digest_of(name), WORK.key):
         assert deployment.found(text) == []
+
+
+def test_the_ledger_of_what_left_outlives_the_document_and_counts_as_no_trace_of_it(deployment):
+    name = deployment.document()
+    holder = deployment.job(name)
+    deployment.leave_traces(holder)
+    call = Leaving(
+        id="c" * 32, tenant="t", job_id=holder.job_id, data_class="public", model="far", host="far.example",
+        documents=(digest_of(name),), body_digest="0" * 64, body_bytes=1, image_count=0, redaction_count=0, why="named",
+    )  # fmt: skip
+    deployment.store.run(spending.reserve(call, 5, TenantPolicy(budget=1), ttl_s=60, kept_s=3600))
+    deployment.store.run(spending.settle(call.id, "ok", 5))
+    assert deployment.purge(document=name)[1] == 0
+    [entry] = deployment.store.run(spending.list_page("t", after="", limit=9))
+    assert entry.leaving == call
 
 
 def test_what_other_documents_and_tenants_have_stays(deployment):

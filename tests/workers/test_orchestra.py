@@ -22,7 +22,7 @@ from triptych.core.settings import Settings
 from triptych.core.store import Store
 from triptych.core.testing import ThrowawayRedis
 from triptych.v1.common_pb2 import InputSource
-from triptych.v1.job_pb2 import CachePolicy, JobResult, JobSpec, JobState
+from triptych.v1.job_pb2 import CachePolicy, DataClass, JobOptions, JobResult, JobSpec, JobState
 from triptych.v1.ocr_pb2 import OcrPage, OcrResult
 from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
 from triptych.workers.claims import Claims
@@ -143,6 +143,16 @@ def test_children_have_their_parents_cache_policy_and_count_as_readers_of_its_do
         f"jobs/{children[0].id}": False,
         f"jobs/{children[1].id}": True,
     }
+
+
+def test_children_are_kept_as_closely_as_their_parent(worker):
+    options = JobOptions(data_class=DataClass.DATA_CLASS_RESTRICTED)
+    job_id = worker.job(options=options.SerializeToString())
+    worker.task()
+    child = worker.claim_child()
+    assert child.job_options().data_class == DataClass.DATA_CLASS_RESTRICTED
+    worker.store.run(jobs.succeed(child.id, 1, BLANK))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
 
 
 @pytest.mark.parametrize("reason", [HandedBack("the worker shuts down"), LeaseLost("another attempt runs the job")])

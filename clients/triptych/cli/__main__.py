@@ -19,6 +19,7 @@ COMMANDS = {
     "submit": ("triptych.cli.submit:submit", "Many jobs from a manifest, results as they come."),
     "jobs": ("triptych.cli.jobs:jobs", "List, show, watch and cancel jobs; dead letters."),
     "webhooks": ("triptych.cli.webhooks:webhooks", "List, replay and drop messages to webhooks."),
+    "ledger": ("triptych.cli.ledger:ledger", "List what left to models outside, and the budget."),
     "purge": ("triptych.cli.purge:purge", "Remove a document with all that comes of it."),
     "models": ("triptych.cli.models:models", "List, pull and verify models."),
     "up": ("triptych.cli.up:up", "Start a stack on this machine."),

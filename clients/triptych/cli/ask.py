@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     metavar="DIR",
     help="Also write a picture per piece of evidence: the page with its box, or the sound with its span.",
 )
+@options.data_class_option
 @options.timeout_option
 @options.server_options
 @options.json_option
@@ -46,6 +47,7 @@ def ask(
     model: str,
     language: str,
     pictures: Path | None,
+    data_class: str | None,
     timeout_s: float,
     server: Server,
     as_json: bool,
@@ -76,6 +78,7 @@ def ask(
             password=password,
             timeout_s=timeout_s,
             quietly=quiet(as_json),
+            data_class=data_class,
         )
     written = draw(result, files, pictures, password) if pictures else []
     if as_json:
@@ -100,6 +103,7 @@ def answer(
     password: str = "",
     timeout_s: float,
     quietly: bool,
+    data_class: str | None = None,
 ) -> tuple[Job, ReasoningResult]:
     """Asks one question; documents are "d1", "d2", ... in the order of the files."""
     from triptych.client import specs
@@ -109,7 +113,7 @@ def answer(
     documents = client.sources(files, password=password)
     spec = specs.reasoning(question, documents, config, pages=ranges)
     try:
-        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly)
+        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly, data_class=data_class)
     except StageFailed as error:
         document = error.metadata.get("document_id", "")
         if document in (names := by_document(files)):

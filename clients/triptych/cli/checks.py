@@ -44,6 +44,7 @@ def all_checks(settings: Settings) -> Iterator[Check]:
     yield settings_check(settings)
     yield from extras_checks()
     yield from weights_checks(settings)
+    yield policy_check(settings)
     yield redis_check(settings)
     yield port_check(settings)
     yield folder_check(settings)
@@ -101,6 +102,25 @@ def weights_checks(settings: Settings) -> Iterator[Check]:
                 yield Check(name=f"weights {name}", level="warn", message="not here", hint=hint)
     except TriptychError as error:
         yield Check(name="weights", level="fail", message=error.message, hint="correct TRIPTYCH_MODELS_FILE")
+
+
+def policy_check(settings: Settings) -> Check:
+    """What may leave to models outside."""
+    from triptych.core.catalog import Catalog
+    from triptych.core.errors import TriptychError
+    from triptych.core.policy import CLASSES, Policy
+
+    try:
+        policy = Policy.load(settings, Catalog.load(settings))
+    except TriptychError as error:
+        return Check(name="policy", level="fail", message=error.message, hint="correct TRIPTYCH_POLICY_FILE")
+    rules = [
+        f"{tenant}'s {name} data to {', '.join(rule.models)}"
+        for tenant, each in policy.tenants.items()
+        for name in CLASSES
+        if (rule := getattr(each, name, None))
+    ]
+    return Check(name="policy", level="ok", message="; ".join(rules) or "nothing leaves this deployment")
 
 
 def redis_check(settings: Settings) -> Check:

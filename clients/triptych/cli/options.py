@@ -44,6 +44,10 @@ password_option = click.option(
     "--password", default="", envvar="TRIPTYCH_PASSWORD", metavar="TEXT", callback=_asked_password,
     help="Password of encrypted PDFs; - asks for it, so that no list of processes shows it. [env: TRIPTYCH_PASSWORD]",
 )  # fmt: skip
+data_class_option = click.option(
+    "--data-class", type=click.Choice(("public", "internal", "confidential", "restricted")),
+    help="How closely the bytes are to be kept: decides whether a model outside may see them; restricted never leaves.",
+)  # fmt: skip
 timeout_option = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=600, show_default=True, metavar="S",
     help="Longest wait in seconds; then the job is cancelled.",

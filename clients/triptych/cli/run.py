@@ -23,6 +23,7 @@ def run_job(
     *,
     timeout_s: float,
     quiet: bool,
+    data_class: str | None = None,
     heed: Callable[[JobEvent, JobDisplay], None] | None = None,
 ) -> tuple[Job, JobResult]:
     """Runs a job to its end; it is cancelled when the user presses Ctrl-C or the time is over.
@@ -32,16 +33,18 @@ def run_job(
         spec: What to do.
         timeout_s: Longest wait in seconds.
         quiet: Whether nothing is shown meanwhile.
+        data_class: How closely its bytes are to be kept, such as "restricted"; None: the server's default.
         heed: Is told everything that happens, partial results too.
 
     Raises:
         TriptychError: The error with which the job failed.
     """
     from triptych.core.errors import TimedOut
-    from triptych.v1.job_pb2 import JobOptions, JobPriority
+    from triptych.v1.job_pb2 import DataClass, JobOptions, JobPriority
 
+    kept = DataClass.Value(f"DATA_CLASS_{(data_class or 'unspecified').upper()}")
     # Somebody waits at the other end of this command.
-    job = client.submit(spec, JobOptions(priority=JobPriority.JOB_PRIORITY_INTERACTIVE))
+    job = client.submit(spec, JobOptions(priority=JobPriority.JOB_PRIORITY_INTERACTIVE, data_class=kept))
     try:
         with JobDisplay(quiet=quiet) as display:
             for event in events_of(client, job.name, include_partials=heed is not None, timeout_s=timeout_s):

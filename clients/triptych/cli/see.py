@@ -18,6 +18,7 @@ from triptych.cli.run import quiet, run_job
 @options.model_option
 @options.password_option
 @click.option("--max-tokens", type=click.IntRange(min=1), help="Longest output in tokens; default: the server's.")
+@options.data_class_option
 @options.timeout_option
 @options.server_options
 @options.json_option
@@ -28,6 +29,7 @@ def see(
     model: str,
     password: str,
     max_tokens: int | None,
+    data_class: str | None,
     timeout_s: float,
     server: Server,
     as_json: bool,
@@ -42,7 +44,7 @@ def see(
     )
     with server.connect() as client:
         spec = specs.vision(prompt, client.sources([image], password=password), config)
-        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json))
+        job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quiet(as_json), data_class=data_class)
     if as_json:
         echo_json({"job": job.name, **as_dict(outcome.vision)})
     else:

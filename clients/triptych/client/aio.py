@@ -29,7 +29,7 @@ from triptych.v1.job_service_pb2 import JobFilter
 from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
 from triptych.v1.ocr_service_pb2 import PagesFormat
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
-from triptych.v1.system_service_pb2 import GetServerInfoResponse, Model, Queue
+from triptych.v1.system_service_pb2 import EgressBudget, GetServerInfoResponse, LedgerEntry, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
 from triptych.v1.transcription_service_pb2 import CueRules, LiveConfig, LiveTranscribeResponse, TranscriptFormat
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
@@ -307,6 +307,10 @@ class AsyncClient(AsyncRunner):
     async def queues(self) -> list[Queue]:
         """Gives the queues and their load."""
         return await self._run(system.queues())
+
+    async def ledger(self, *, limit: int = 50) -> tuple[list[LedgerEntry], EgressBudget]:
+        """Gives what left to models outside of the caller's tenant, newest first, and its budget."""
+        return await self._run(system.ledger(limit))
 
     async def server_info(self) -> GetServerInfoResponse:
         """Gives version and limits."""

@@ -5,8 +5,12 @@ from __future__ import annotations
 from triptych.client.steps import Flow, call
 from triptych.v1.job_pb2 import JobKind
 from triptych.v1.system_service_pb2 import (
+    EgressBudget,
     GetServerInfoRequest,
     GetServerInfoResponse,
+    LedgerEntry,
+    ListLedgerEntriesRequest,
+    ListLedgerEntriesResponse,
     ListModelsRequest,
     ListModelsResponse,
     ListQueuesRequest,
@@ -45,3 +49,16 @@ def queues() -> Flow[list[Queue]]:
         token = page.next_page_token
         if not token:
             return found
+
+
+def ledger(limit: int) -> Flow[tuple[list[LedgerEntry], EgressBudget]]:
+    """Gives the newest entries of the ledger, at most `limit`, and the budget."""
+    found: list[LedgerEntry] = []
+    token = ""
+    while True:
+        request = ListLedgerEntriesRequest(page_size=min(500, limit - len(found)), page_token=token)
+        page = yield from call("SystemService", "ListLedgerEntries", request, ListLedgerEntriesResponse)
+        found.extend(page.entries)
+        token = page.next_page_token
+        if not token or len(found) >= limit:
+            return found, page.budget

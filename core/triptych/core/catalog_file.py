@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, TypeAlias
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, TypeAdapter, ValidationError
 
 from triptych.core.errors import FieldInvalid
+from triptych.core.remote_server import RemoteServer
 from triptych.v1.job_pb2 import JobKind
 
 KINDS = {
@@ -22,6 +23,7 @@ KINDS = {
 }
 # Revision of weights that nothing tells from others in the same place.
 UNPINNED = "unpinned"
+REMOTE = "remote"
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -87,9 +89,10 @@ class ModelEntry:
     kind: Kind
     """Jobs it serves."""
     engine: Word
-    """Engine that runs it: whisper, transformers_speech, paddle_ocr, text, transformers, reader."""
+    """Engine that runs it: whisper, transformers_speech, paddle_ocr, text, transformers, reader; `remote` is a server
+    outside."""
     source: str = ""
-    """`pypi:`, `hf:OWNER/NAME` or `dir:FOLDER`; empty for a model that is made of others (`uses`)."""
+    """`pypi:`, `hf:OWNER/NAME` or `dir:FOLDER`; empty for a model that is made of others (`uses`) or is outside."""
     revision: str = ""
     """Commit of the hub (`hf:`). Elsewhere it is derived from the digests unless given."""
     licence: Annotated[str, Field(min_length=1)]
@@ -106,6 +109,8 @@ class ModelEntry:
     """Models that it runs on; they are pulled too."""
     files: tuple[ModelFile, ...] = ()
     """Every file of the download."""
+    remote: RemoteServer | None = None
+    """The server outside (engine `remote` only)."""
 
     @property
     def size_bytes(self) -> int:
@@ -162,7 +167,9 @@ def _entry(name: str, table: object, origin: str) -> ModelEntry:
 
 def _check_source(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -> None:
     scheme, _, place = entry.source.partition(":")
-    if not entry.source:
+    if entry.remote or entry.engine == REMOTE:
+        _check_remote(entry, fail)
+    elif not entry.source:
         if not entry.uses or entry.files or entry.convert:
             raise fail("source", "is needed, unless the model has `uses` and no files of its own")
     elif scheme == "pypi":
@@ -190,6 +197,19 @@ def _check_source(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -
             raise fail(f"files.{number}.path", "may have a * with source 'hf:' only, without size and digest")
     if len({file.path for file in entry.files}) != len(entry.files):
         raise fail("files", "name a path twice")
+
+
+def _check_remote(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -> None:
+    if entry.engine != REMOTE or entry.remote is None:
+        raise fail("remote", "is what the engine 'remote' needs, and no other")
+    if entry.kind_name != "vision":
+        raise fail("kind", "has to be vision with the engine 'remote'")
+    if entry.remote.api_key_env and entry.remote.api_key_file:
+        raise fail("remote.api_key_file", "is one place too many: api_key_env names another")
+    for name in ("source", "revision", "uses", "files", "convert"):
+        if getattr(entry, name):
+            # Whoever runs the server may change the weights behind a name at any time.
+            raise fail(name, "is of weights that are here; with the engine 'remote' there are none")
 
 
 def _content_revision(entry: ModelEntry) -> str:

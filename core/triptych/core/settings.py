@@ -171,6 +171,13 @@ class Settings(BaseSettings):
     webhook_dead_ttl_s: int = Field(7 * 24 * 3600, ge=60)
     """How long a message that was given up can be replayed, in seconds."""
 
+    # Models outside.
+    policy_file: Path | None = None
+    """TOML file that says which bytes may go to which models outside, and for how much money; see docs/operations.md.
+    Without one nothing ever leaves."""
+    ledger_ttl_s: int = Field(90 * 24 * 3600, ge=3600)
+    """How long the ledger keeps what left, in seconds: who sent which bytes where, when, and what it cost."""
+
     # Engines.
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where engines run; `auto` takes a GPU if the engine finds one."""

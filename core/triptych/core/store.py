@@ -33,7 +33,7 @@ _REFUSALS = ("MISCONF", "NOREPLICAS", "MASTERDOWN", "BUSY ", "UNKILLABLE")
 
 def _script(name: str) -> str:
     folder = importlib.resources.files("triptych.core") / "lua"
-    prelude = ("_now", "_queue", "_outbox", "_end", "_requeue", "_derived")
+    prelude = ("_now", "_queue", "_outbox", "_end", "_requeue", "_derived", "_spending")
     return "\n".join((folder / f"{part}.lua").read_text() for part in (*prelude, name))
 
 

@@ -17,8 +17,9 @@ _BY_TENANT = frozenset({"jobs", "dead", "deliveries", "request", "units", "deriv
 _BY_ID = {**dict.fromkeys(("job", "events", "parts", "begun", "blame", "children"), "job"), "delivery": "delivery"}
 # The family of keys that end with a tenant, and those whose values are tenants.
 _BY_LAST, _OF_TENANTS = "waiting", frozenset({"turns", "rests", "weights"})
-# Bytes of callers, whose digest is in the key; and Celery's own lists, which know nothing of documents.
-_UNREAD = frozenset({"blob", "upload", "broker"})
+# Bytes of callers, whose digest is in the key; Celery's own lists, which know nothing of documents; and the ledger of
+# what left, which is to outlive the documents.
+_UNREAD = frozenset({"blob", "upload", "broker", "ledger", "reservation"})
 # Events of a job may be many megabytes.
 _KEYS_AT_ONCE = 50
 _READ: Mapping[bytes, tuple[str, tuple[str, ...]]] = {

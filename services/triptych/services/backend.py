@@ -14,6 +14,7 @@ from triptych.core.broker import Broker
 from triptych.core.catalog import Catalog
 from triptych.core.errors import TriptychError
 from triptych.core.events import EventHub
+from triptych.core.policy import Policy
 from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
 from triptych.core.submission import Submission
@@ -66,6 +67,7 @@ class Backend:
     submission: Submission
     hub: EventHub
     catalog: Catalog
+    policy: Policy
     webhooks: WebhookRules
     drain: Drain
     errands: Errands
@@ -75,8 +77,9 @@ class Backend:
         """Connects nothing yet: a Redis that is away is reported by each call until it is back.
 
         Raises:
-            FieldInvalid: A setting of webhooks is wrong.
+            FieldInvalid: A setting of webhooks, the models' file or the policy is wrong.
         """
+        catalog = Catalog.load(settings)
         store, broker, blobs = AsyncStore(settings.redis_url), Broker(settings), open_blobs(settings)
         return cls(
             settings=settings,
@@ -86,7 +89,8 @@ class Backend:
             watermarks=Watermarks(settings, store),
             submission=Submission(settings, store, broker, blobs),
             hub=EventHub(store, settings.redis_url),
-            catalog=Catalog.load(settings),
+            catalog=catalog,
+            policy=Policy.load(settings, catalog),
             webhooks=WebhookRules(settings),
             drain=Drain(),
             errands=Errands(),

@@ -126,6 +126,8 @@ class Intake:
         known_enums(getattr(wanted.spec, str(wanted.spec.WhichOneof("spec"))), wanted.path)
         for kind, name, field in _models(wanted.spec, wanted.path):
             self._check_model(kind, name, field)
+            if self._backend.catalog.get(name).remote:
+                self._backend.policy.allowed(caller.tenant, wanted.options.data_class, name)
         return check_inputs(wanted.spec, wanted.path, caller.tenant, self._backend.blobs, settings)
 
     def _check_options(self, options: JobOptions, tenant: str) -> None:

@@ -14,6 +14,7 @@ from triptych.core.catalog import ModelEntry
 from triptych.core.records import KINDS, LANE_NAMES, LANES
 from triptych.core.release import version
 from triptych.core.settings import Settings
+from triptych.services import ledger
 from triptych.services.backend import Backend
 from triptych.services.fields import known_enums
 from triptych.services.paging import from_token, page_size, query_digest, to_token
@@ -59,6 +60,12 @@ class System(SystemServiceServicer):
         queues = sorted((_queue(lane, workers[lane.kind], most) for lane in lanes), key=lambda queue: queue.name)
         page, token = _page(queues, request.page_size, request.page_token, "queues")
         return pb.ListQueuesResponse(queues=page, next_page_token=token)
+
+    async def ListLedgerEntries(
+        self, request: pb.ListLedgerEntriesRequest, _context: Any
+    ) -> pb.ListLedgerEntriesResponse:
+        """Lists what left of the caller's tenant, newest first, with what is left of its budget."""
+        return await ledger.list_entries(self._backend, request)
 
 
 def limits(settings: Settings) -> pb.ServerLimits:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from triptych.core.errors import AcceleratorMemoryExhausted
 from triptych.core.units import Holder, Work
-from triptych.v1.job_pb2 import CachePolicy, JobEvent, JobProgress, JobSpec, ProgressUnit
+from triptych.v1.job_pb2 import CachePolicy, DataClass, JobEvent, JobProgress, JobSpec, ProgressUnit
 from triptych.workers.backstage import Backstage
 from triptych.workers.blob_file import BlobFile
 from triptych.workers.flight import Flight
@@ -21,6 +21,7 @@ from triptych.workers.stoppable import Stoppable
 if TYPE_CHECKING:
     from triptych.v1.common_pb2 import InputSource
     from triptych.workers.batcher import Done
+    from triptych.workers.route import Route
     from triptych.workers.station import Station
 
 ItemT = TypeVar("ItemT")
@@ -39,6 +40,7 @@ class Attempt(Stoppable):
         lane: 0 interactive, 1 normal, 2 batch.
         cache_policy: Whether it may have results of others, and they its own.
         documents: Digests of what the job and its parent read.
+        data_class: How closely its bytes are to be kept, as its caller said.
         cached: Whether nothing of the result had to be computed; set by the kind's code.
 
     Args:
@@ -65,6 +67,7 @@ class Attempt(Stoppable):
         trace_id: str = "",
         cache_policy: CachePolicy.ValueType = CachePolicy.CACHE_POLICY_UNSPECIFIED,
         documents: tuple[str, ...] = (),
+        data_class: DataClass.ValueType = DataClass.DATA_CLASS_UNSPECIFIED,
         gate: Gate | None = None,
         max_deaths: int = 3,
         on_free: Callable[[float], object] = lambda _seconds: None,
@@ -80,6 +83,7 @@ class Attempt(Stoppable):
         self.trace_id = trace_id
         self.cache_policy = cache_policy
         self.documents = documents
+        self.data_class = data_class
         self.cached = False
         self.hand = Hand(
             backstage,
@@ -160,11 +164,11 @@ class Attempt(Stoppable):
         """Gives the units of a work, shared as the job's cache policy allows."""
         return Flight(self._backstage.units, work, self.holder, policy=self.cache_policy, check=self.check)
 
-    def submit(self, station: Station[ItemT, ResultT], item: ItemT, *, unit: str = "") -> Future[Done[ResultT]]:
+    def submit(self, station: Route[ItemT, ResultT], item: ItemT, *, unit: str = "") -> Future[Done[ResultT]]:
         """Hands one item to the station's batcher; the future is cancelled with the attempt.
 
         Args:
-            station: Runs it.
+            station: Runs it, or finds who does.
             item: What its engine gets.
             unit: The begun unit that it is. It holds up nobody once the engine is done with it.
         """

@@ -163,6 +163,7 @@ class Execution:
             trace_id=record.trace_id,
             cache_policy=record.cache_policy if self._settings.unit_ttl_s else CachePolicy.CACHE_POLICY_BYPASS,
             documents=record.documents,
+            data_class=record.job_options().data_class,
             gate=self._gate,
             max_deaths=self._settings.max_lost_workers,
             on_free=metrics.CANCEL_SECONDS.labels(record.kind).observe,

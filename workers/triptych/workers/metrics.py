@@ -47,6 +47,18 @@ OVER_BUDGET = Counter(
 MOST_BYTES = Gauge("triptych_most_resident_bytes", "Most resident memory that this worker ever had")
 MOST_BYTES.set_function(most_resident_bytes)
 RECYCLES = Counter("triptych_worker_recycles", "Times this worker ended itself because its memory passed the bound")
+ROUTES = Counter(
+    "triptych_routes", "Prompts by who answered: local, or a model outside by name, overflow or escalation", ["route"]
+)
+REMOTE_CALLS = Counter(
+    "triptych_remote_calls", "Attempts at calls of models outside, by how they ended", ["model", "outcome"]
+)
+REMOTE_SECONDS = Histogram(
+    "triptych_remote_seconds", "Time an answer of a model outside took", ["model"],
+    buckets=(0.1, 0.3, 1, 2, 5, 10, 30, 60, 120, 300),
+)  # fmt: skip
+REMOTE_COST = Counter("triptych_remote_cost", "Money that calls of models outside are counted as", ["model"])
+CIRCUIT_OPEN = Gauge("triptych_circuit_open", "Whether a server outside is left alone for failing", ["host"])
 
 
 def count_batch(report: BatchReport) -> None:

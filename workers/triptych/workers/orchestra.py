@@ -155,7 +155,11 @@ class JobChildren:
             tenant=attempt.tenant,
             spec=spec,
             options=JobOptions(
-                priority=LANES[attempt.lane], labels={"stage": stage}, cache_policy=attempt.cache_policy
+                priority=LANES[attempt.lane],
+                labels={"stage": stage},
+                cache_policy=attempt.cache_policy,
+                # What is read in a document is to be kept as closely as the document.
+                data_class=attempt.data_class,
             ),
             request_id=f"{attempt.job_id}:{_fingerprint(spec)}",
             parent=attempt.job_id,

@@ -9,7 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, signals
 
@@ -33,6 +33,9 @@ from triptych.workers.leases import Leases
 from triptych.workers.stations import Loan, Stations
 from triptych.workers.stoppable import HandedBack
 from triptych.workers.upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from triptych.workers.outside.routing import Routing
 
 log = logging.getLogger("triptych.runtime")
 
@@ -73,9 +76,12 @@ class Runtime:
         return self._exit_code()
 
     def _run_engine(self) -> None:
-        stations = Stations(self._settings, self._kind, Catalog.load(self._settings), CeilingBook(self._store))
-        with stations.lent() as loan:
-            loan.get()
+        catalog = Catalog.load(self._settings)
+        stations = Stations(self._settings, self._kind, catalog, CeilingBook(self._store))
+        if catalog.get(stations.default).remote is None:
+            with stations.lent() as loan:
+                loan.get()
+        routing = _routing(self._settings, self._kind, catalog)
         self._upkeep = Upkeep(
             stations,
             model_ttl_s=self._settings.model_ttl_s,
@@ -86,12 +92,14 @@ class Runtime:
         share = self._settings.worker_threads
         claims = Claims(self._execution, leases, kind=self._kind, share=share)
         app = celery_app(self._settings)
-        tasks.register(app, self._execution, leases, claims, _runner(self._kind, stations, self._settings))
+        tasks.register(app, self._execution, leases, claims, _runner(self._kind, stations, self._settings, routing))
         self._upkeep.start()
         try:
             self._consume(app, leases, thread_count(share))
         finally:
             self._upkeep.stop()
+            if routing:
+                routing.outside.stop()
             stations.stop()
 
     def _run_orchestra(self) -> None:
@@ -180,9 +188,27 @@ class Runtime:
         tell_ready(facts)
 
 
-def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Attempt], JobResult]:
+def _routing(settings: Settings, kind: str, catalog: Catalog) -> Routing | None:
+    """Gives the ways to models outside, for jobs of the kind that has some; begins to serve them.
+
+    Raises:
+        FieldInvalid: The policy is wrong.
+    """
+    if kind != "vision":
+        return None
+    from triptych.workers.outside.outside import Outside
+    from triptych.workers.outside.routing import Routing
+
+    outside = Outside(settings, catalog)
+    outside.start()
+    return Routing(outside, settings.vision_model)
+
+
+def _runner(
+    kind: str, stations: Stations, settings: Settings, routing: Routing | None
+) -> Callable[[Attempt], JobResult]:
     """Gives what turns an attempt of this kind into its result; its models stay loaded until then."""
-    run = _kind_runner(kind, settings)
+    run = _kind_runner(kind, settings, routing)
 
     def run_with_models(attempt: Attempt) -> JobResult:
         with stations.lent(attempt.check) as loan:
@@ -191,7 +217,7 @@ def _runner(kind: str, stations: Stations, settings: Settings) -> Callable[[Atte
     return run_with_models
 
 
-def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], JobResult]:
+def _kind_runner(kind: str, settings: Settings, routing: Routing | None) -> Callable[[Attempt, Loan], JobResult]:
     """Only the modules of the kind are imported."""
     if kind == "transcription":
         from triptych.workers.kinds import transcription
@@ -225,5 +251,9 @@ def _kind_runner(kind: str, settings: Settings) -> Callable[[Attempt, Loan], Job
             )
         )
     from triptych.workers.kinds import vision
+    from triptych.workers.outside.routing import Routes
 
-    return lambda attempt, models: JobResult(vision=vision.run(attempt, attempt.spec.vision, models, limits))
+    assert routing is not None
+    return lambda attempt, models: JobResult(
+        vision=vision.run(attempt, attempt.spec.vision, Routes(routing, models, attempt), limits)
+    )

@@ -23,10 +23,11 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import duration_pb2 as google_dot_protobuf_dot_duration__pb2
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from triptych.v1 import job_pb2 as triptych_dot_v1_dot_job__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n triptych/v1/system_service.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x15triptych/v1/job.proto\"\x16\n\x14GetServerInfoRequest\"S\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x06limits\x18\x02 \x01(\x0b\x32\x19.triptych.v1.ServerLimits\"\xba\x03\n\x0cServerLimits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x18\n\x10max_inline_bytes\x18\x02 \x01(\x03\x12\x1f\n\x17max_inline_result_bytes\x18\x03 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x04 \x01(\x03\x12\x16\n\x0emax_blob_bytes\x18\x05 \x01(\x03\x12\x16\n\x0emax_page_count\x18\x06 \x01(\x05\x12\x1d\n\x15max_audio_duration_ms\x18\x07 \x01(\x03\x12\x1c\n\x14max_page_pixel_count\x18\x08 \x01(\x03\x12/\n\x0cmax_blob_ttl\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_result_ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10max_wait_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.triptych.v1.JobKind\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.triptych.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobKind\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12\x16\n\x0elanguage_codes\x18\x05 \x03(\t\x12\x1a\n\x12ready_worker_count\x18\x06 \x01(\x05\":\n\x11ListQueuesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.triptych.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x02\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobKind\x12*\n\x08priority\x18\x03 \x01(\x0e\x32\x18.triptych.v1.JobPriority\x12\x15\n\rpending_count\x18\x04 \x01(\x03\x12\x15\n\rrunning_count\x18\x05 \x01(\x03\x12\x35\n\x12oldest_pending_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11max_pending_count\x18\x07 \x01(\x03\x12\x14\n\x0cworker_count\x18\x08 \x01(\x05\x12\x18\n\x10\x64rain_per_second\x18\t \x01(\x01\x32\x94\x02\n\rSystemService\x12[\n\rGetServerInfo\x12!.triptych.v1.GetServerInfoRequest\x1a\".triptych.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12R\n\nListModels\x12\x1e.triptych.v1.ListModelsRequest\x1a\x1f.triptych.v1.ListModelsResponse\"\x03\x90\x02\x01\x12R\n\nListQueues\x12\x1e.triptych.v1.ListQueuesRequest\x1a\x1f.triptych.v1.ListQueuesResponse\"\x03\x90\x02\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n triptych/v1/system_service.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x15triptych/v1/job.proto\"\x16\n\x14GetServerInfoRequest\"S\n\x15GetServerInfoResponse\x12\x0f\n\x07version\x18\x01 \x01(\t\x12)\n\x06limits\x18\x02 \x01(\x0b\x32\x19.triptych.v1.ServerLimits\"\xba\x03\n\x0cServerLimits\x12\x19\n\x11max_message_bytes\x18\x01 \x01(\x03\x12\x18\n\x10max_inline_bytes\x18\x02 \x01(\x03\x12\x1f\n\x17max_inline_result_bytes\x18\x03 \x01(\x03\x12\x17\n\x0fmax_chunk_bytes\x18\x04 \x01(\x03\x12\x16\n\x0emax_blob_bytes\x18\x05 \x01(\x03\x12\x16\n\x0emax_page_count\x18\x06 \x01(\x05\x12\x1d\n\x15max_audio_duration_ms\x18\x07 \x01(\x03\x12\x1c\n\x14max_page_pixel_count\x18\x08 \x01(\x03\x12/\n\x0cmax_blob_ttl\x18\t \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x31\n\x0emax_result_ttl\x18\n \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x33\n\x10max_wait_timeout\x18\x0b \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x35\n\x12heartbeat_interval\x18\x0c \x01(\x0b\x32\x19.google.protobuf.Duration\"^\n\x11ListModelsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\"\n\x04kind\x18\x03 \x01(\x0e\x32\x14.triptych.v1.JobKind\"Q\n\x12ListModelsResponse\x12\"\n\x06models\x18\x01 \x03(\x0b\x32\x12.triptych.v1.Model\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x93\x01\n\x05Model\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobKind\x12\x10\n\x08revision\x18\x03 \x01(\t\x12\x12\n\nis_default\x18\x04 \x01(\x08\x12\x16\n\x0elanguage_codes\x18\x05 \x03(\t\x12\x1a\n\x12ready_worker_count\x18\x06 \x01(\x05\":\n\x11ListQueuesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"Q\n\x12ListQueuesResponse\x12\"\n\x06queues\x18\x01 \x03(\x0b\x32\x12.triptych.v1.Queue\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x95\x02\n\x05Queue\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x04kind\x18\x02 \x01(\x0e\x32\x14.triptych.v1.JobKind\x12*\n\x08priority\x18\x03 \x01(\x0e\x32\x18.triptych.v1.JobPriority\x12\x15\n\rpending_count\x18\x04 \x01(\x03\x12\x15\n\rrunning_count\x18\x05 \x01(\x03\x12\x35\n\x12oldest_pending_age\x18\x06 \x01(\x0b\x32\x19.google.protobuf.Duration\x12\x19\n\x11max_pending_count\x18\x07 \x01(\x03\x12\x14\n\x0cworker_count\x18\x08 \x01(\x05\x12\x18\n\x10\x64rain_per_second\x18\t \x01(\x01\"A\n\x18ListLedgerEntriesRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"\x8a\x01\n\x19ListLedgerEntriesResponse\x12)\n\x07\x65ntries\x18\x01 \x03(\x0b\x32\x18.triptych.v1.LedgerEntry\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12)\n\x06\x62udget\x18\x03 \x01(\x0b\x32\x19.triptych.v1.EgressBudget\"\xf8\x03\n\x0bLedgerEntry\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12*\n\ndata_class\x18\x03 \x01(\x0e\x32\x16.triptych.v1.DataClass\x12\r\n\x05model\x18\x04 \x01(\t\x12\x0c\n\x04host\x18\x05 \x01(\t\x12\x18\n\x10\x64ocument_digests\x18\x06 \x03(\t\x12\x13\n\x0b\x62ody_digest\x18\x07 \x01(\t\x12\x12\n\nbody_bytes\x18\x08 \x01(\x03\x12\x13\n\x0bimage_count\x18\t \x01(\x05\x12\x17\n\x0fredaction_count\x18\n \x01(\x05\x12\x0b\n\x03why\x18\x0b \x01(\t\x12\x0f\n\x07outcome\x18\x0c \x01(\t\x12\x19\n\x11input_token_count\x18\r \x01(\x03\x12\x1a\n\x12output_token_count\x18\x0e \x01(\x03\x12\x13\n\x0b\x63ost_micros\x18\x0f \x01(\x03\x12\x17\n\x0freserved_micros\x18\x10 \x01(\x03\x12\x35\n\x11period_start_time\x18\x11 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nbegin_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nd_time\x18\x13 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x99\x01\n\x0c\x45gressBudget\x12\x14\n\x0climit_micros\x18\x01 \x01(\x03\x12\x13\n\x0bused_micros\x18\x02 \x01(\x03\x12\x17\n\x0freserved_micros\x18\x03 \x01(\x03\x12\x0e\n\x06period\x18\x04 \x01(\t\x12\x35\n\x11period_start_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xfd\x02\n\rSystemService\x12[\n\rGetServerInfo\x12!.triptych.v1.GetServerInfoRequest\x1a\".triptych.v1.GetServerInfoResponse\"\x03\x90\x02\x01\x12R\n\nListModels\x12\x1e.triptych.v1.ListModelsRequest\x1a\x1f.triptych.v1.ListModelsResponse\"\x03\x90\x02\x01\x12R\n\nListQueues\x12\x1e.triptych.v1.ListQueuesRequest\x1a\x1f.triptych.v1.ListQueuesResponse\"\x03\x90\x02\x01\x12g\n\x11ListLedgerEntries\x12%.triptych.v1.ListLedgerEntriesRequest\x1a&.triptych.v1.ListLedgerEntriesResponse\"\x03\x90\x02\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,24 +40,34 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SYSTEMSERVICE'].methods_by_name['ListModels']._serialized_options = b'\220\002\001'
   _globals['_SYSTEMSERVICE'].methods_by_name['ListQueues']._loaded_options = None
   _globals['_SYSTEMSERVICE'].methods_by_name['ListQueues']._serialized_options = b'\220\002\001'
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=104
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=126
-  _globals['_GETSERVERINFORESPONSE']._serialized_start=128
-  _globals['_GETSERVERINFORESPONSE']._serialized_end=211
-  _globals['_SERVERLIMITS']._serialized_start=214
-  _globals['_SERVERLIMITS']._serialized_end=656
-  _globals['_LISTMODELSREQUEST']._serialized_start=658
-  _globals['_LISTMODELSREQUEST']._serialized_end=752
-  _globals['_LISTMODELSRESPONSE']._serialized_start=754
-  _globals['_LISTMODELSRESPONSE']._serialized_end=835
-  _globals['_MODEL']._serialized_start=838
-  _globals['_MODEL']._serialized_end=985
-  _globals['_LISTQUEUESREQUEST']._serialized_start=987
-  _globals['_LISTQUEUESREQUEST']._serialized_end=1045
-  _globals['_LISTQUEUESRESPONSE']._serialized_start=1047
-  _globals['_LISTQUEUESRESPONSE']._serialized_end=1128
-  _globals['_QUEUE']._serialized_start=1131
-  _globals['_QUEUE']._serialized_end=1408
-  _globals['_SYSTEMSERVICE']._serialized_start=1411
-  _globals['_SYSTEMSERVICE']._serialized_end=1687
+  _globals['_SYSTEMSERVICE'].methods_by_name['ListLedgerEntries']._loaded_options = None
+  _globals['_SYSTEMSERVICE'].methods_by_name['ListLedgerEntries']._serialized_options = b'\220\002\001'
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=137
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=159
+  _globals['_GETSERVERINFORESPONSE']._serialized_start=161
+  _globals['_GETSERVERINFORESPONSE']._serialized_end=244
+  _globals['_SERVERLIMITS']._serialized_start=247
+  _globals['_SERVERLIMITS']._serialized_end=689
+  _globals['_LISTMODELSREQUEST']._serialized_start=691
+  _globals['_LISTMODELSREQUEST']._serialized_end=785
+  _globals['_LISTMODELSRESPONSE']._serialized_start=787
+  _globals['_LISTMODELSRESPONSE']._serialized_end=868
+  _globals['_MODEL']._serialized_start=871
+  _globals['_MODEL']._serialized_end=1018
+  _globals['_LISTQUEUESREQUEST']._serialized_start=1020
+  _globals['_LISTQUEUESREQUEST']._serialized_end=1078
+  _globals['_LISTQUEUESRESPONSE']._serialized_start=1080
+  _globals['_LISTQUEUESRESPONSE']._serialized_end=1161
+  _globals['_QUEUE']._serialized_start=1164
+  _globals['_QUEUE']._serialized_end=1441
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_start=1443
+  _globals['_LISTLEDGERENTRIESREQUEST']._serialized_end=1508
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_start=1511
+  _globals['_LISTLEDGERENTRIESRESPONSE']._serialized_end=1649
+  _globals['_LEDGERENTRY']._serialized_start=1652
+  _globals['_LEDGERENTRY']._serialized_end=2156
+  _globals['_EGRESSBUDGET']._serialized_start=2159
+  _globals['_EGRESSBUDGET']._serialized_end=2312
+  _globals['_SYSTEMSERVICE']._serialized_start=2315
+  _globals['_SYSTEMSERVICE']._serialized_end=2696
 # @@protoc_insertion_point(module_scope)

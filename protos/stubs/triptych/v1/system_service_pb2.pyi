@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import duration_pb2 as _duration_pb2
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
 from triptych.v1 import job_pb2 as _job_pb2
 import builtins as _builtins
@@ -352,3 +353,211 @@ class Queue(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Queue: _TypeAlias = Queue  # noqa: Y015
+
+@_typing.final
+class ListLedgerEntriesRequest(_message.Message):
+    """Request of ListLedgerEntries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """Entries at most, 1 to 500; 0: 100."""
+    page_token: _builtins.str
+    """ListLedgerEntriesResponse.next_page_token of the page before."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerEntriesRequest: _TypeAlias = ListLedgerEntriesRequest  # noqa: Y015
+
+@_typing.final
+class ListLedgerEntriesResponse(_message.Message):
+    """Response of ListLedgerEntries."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ENTRIES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BUDGET_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    """Gives the next page; empty: this was the last."""
+    @_builtins.property
+    def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___LedgerEntry]:
+        """Entries."""
+
+    @_builtins.property
+    def budget(self) -> Global___EgressBudget:
+        """Of the caller's tenant."""
+
+    def __init__(
+        self,
+        *,
+        entries: _abc.Iterable[Global___LedgerEntry] | None = ...,
+        next_page_token: _builtins.str = ...,
+        budget: Global___EgressBudget | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "entries", b"entries", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListLedgerEntriesResponse: _TypeAlias = ListLedgerEntriesResponse  # noqa: Y015
+
+@_typing.final
+class LedgerEntry(_message.Message):
+    """One attempt at one call of a model outside that has ended. Whatever may have left
+    this deployment has an entry.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ID_FIELD_NUMBER: _builtins.int
+    JOB_FIELD_NUMBER: _builtins.int
+    DATA_CLASS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    HOST_FIELD_NUMBER: _builtins.int
+    DOCUMENT_DIGESTS_FIELD_NUMBER: _builtins.int
+    BODY_DIGEST_FIELD_NUMBER: _builtins.int
+    BODY_BYTES_FIELD_NUMBER: _builtins.int
+    IMAGE_COUNT_FIELD_NUMBER: _builtins.int
+    REDACTION_COUNT_FIELD_NUMBER: _builtins.int
+    WHY_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    INPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    OUTPUT_TOKEN_COUNT_FIELD_NUMBER: _builtins.int
+    COST_MICROS_FIELD_NUMBER: _builtins.int
+    RESERVED_MICROS_FIELD_NUMBER: _builtins.int
+    PERIOD_START_TIME_FIELD_NUMBER: _builtins.int
+    BEGIN_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    id: _builtins.str
+    """Id of the attempt."""
+    job: _builtins.str
+    """"jobs/<id>" whose bytes they were."""
+    data_class: _job_pb2.DataClass.ValueType
+    """Class in force."""
+    model: _builtins.str
+    """Name of the model in the catalogue."""
+    host: _builtins.str
+    """Host and port of the server that got the bytes."""
+    body_digest: _builtins.str
+    """"sha256-<64 hex>" of the bytes that were sent."""
+    body_bytes: _builtins.int
+    """Number of bytes that were sent."""
+    image_count: _builtins.int
+    """Images among them."""
+    redaction_count: _builtins.int
+    """Places that were painted over or taken out before."""
+    why: _builtins.str
+    """"named", "overflow" or "escalation"."""
+    outcome: _builtins.str
+    """"ok", "cancelled", "cut", "timed_out", "unreachable", "refused", "lost" (its worker
+    died) or "http_<status>".
+    """
+    input_token_count: _builtins.int
+    """Tokens that the server counted, or an estimate if it did not tell."""
+    output_token_count: _builtins.int
+    """Likewise."""
+    cost_micros: _builtins.int
+    """What it is counted as, in millionths of the currency of the budget."""
+    reserved_micros: _builtins.int
+    """What was reserved for it before."""
+    @_builtins.property
+    def document_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """"sha256-<64 hex>" of everything that the job and its parent read."""
+
+    @_builtins.property
+    def period_start_time(self) -> _timestamp_pb2.Timestamp:
+        """Beginning of the budget's period that pays for it."""
+
+    @_builtins.property
+    def begin_time(self) -> _timestamp_pb2.Timestamp:
+        """Reserved; the bytes left after that."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Settled."""
+
+    def __init__(
+        self,
+        *,
+        id: _builtins.str = ...,
+        job: _builtins.str = ...,
+        data_class: _job_pb2.DataClass.ValueType = ...,
+        model: _builtins.str = ...,
+        host: _builtins.str = ...,
+        document_digests: _abc.Iterable[_builtins.str] | None = ...,
+        body_digest: _builtins.str = ...,
+        body_bytes: _builtins.int = ...,
+        image_count: _builtins.int = ...,
+        redaction_count: _builtins.int = ...,
+        why: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        input_token_count: _builtins.int = ...,
+        output_token_count: _builtins.int = ...,
+        cost_micros: _builtins.int = ...,
+        reserved_micros: _builtins.int = ...,
+        period_start_time: _timestamp_pb2.Timestamp | None = ...,
+        begin_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "end_time", b"end_time", "period_start_time", b"period_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begin_time", b"begin_time", "body_bytes", b"body_bytes", "body_digest", b"body_digest", "cost_micros", b"cost_micros", "data_class", b"data_class", "document_digests", b"document_digests", "end_time", b"end_time", "host", b"host", "id", b"id", "image_count", b"image_count", "input_token_count", b"input_token_count", "job", b"job", "model", b"model", "outcome", b"outcome", "output_token_count", b"output_token_count", "period_start_time", b"period_start_time", "redaction_count", b"redaction_count", "reserved_micros", b"reserved_micros", "why", b"why"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LedgerEntry: _TypeAlias = LedgerEntry  # noqa: Y015
+
+@_typing.final
+class EgressBudget(_message.Message):
+    """What a tenant may spend on models outside, and what of it is gone. The costs of a
+    period's ledger entries add up to used_micros.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LIMIT_MICROS_FIELD_NUMBER: _builtins.int
+    USED_MICROS_FIELD_NUMBER: _builtins.int
+    RESERVED_MICROS_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    PERIOD_START_TIME_FIELD_NUMBER: _builtins.int
+    limit_micros: _builtins.int
+    """For one period, in millionths of the operator's currency."""
+    used_micros: _builtins.int
+    """Spent in the period that runs."""
+    reserved_micros: _builtins.int
+    """Reserved for calls that run."""
+    period: _builtins.str
+    """"hour", "day" or "month" (UTC)."""
+    @_builtins.property
+    def period_start_time(self) -> _timestamp_pb2.Timestamp:
+        """When it began."""
+
+    def __init__(
+        self,
+        *,
+        limit_micros: _builtins.int = ...,
+        used_micros: _builtins.int = ...,
+        reserved_micros: _builtins.int = ...,
+        period: _builtins.str = ...,
+        period_start_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["period_start_time", b"period_start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["limit_micros", b"limit_micros", "period", b"period", "period_start_time", b"period_start_time", "reserved_micros", b"reserved_micros", "used_micros", b"used_micros"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EgressBudget: _TypeAlias = EgressBudget  # noqa: Y015

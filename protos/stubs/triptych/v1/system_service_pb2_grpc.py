@@ -50,6 +50,11 @@ class SystemServiceStub:
                 request_serializer=triptych_dot_v1_dot_system__service__pb2.ListQueuesRequest.SerializeToString,
                 response_deserializer=triptych_dot_v1_dot_system__service__pb2.ListQueuesResponse.FromString,
                 _registered_method=True)
+        self.ListLedgerEntries = channel.unary_unary(
+                '/triptych.v1.SystemService/ListLedgerEntries',
+                request_serializer=triptych_dot_v1_dot_system__service__pb2.ListLedgerEntriesRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_system__service__pb2.ListLedgerEntriesResponse.FromString,
+                _registered_method=True)
 
 
 class SystemServiceServicer:
@@ -77,6 +82,14 @@ class SystemServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListLedgerEntries(self, request, context):
+        """Lists what of the caller's bytes was sent to models outside, newest first, and
+        tells what is left of the caller's budget.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SystemServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -94,6 +107,11 @@ def add_SystemServiceServicer_to_server(servicer, server):
                     servicer.ListQueues,
                     request_deserializer=triptych_dot_v1_dot_system__service__pb2.ListQueuesRequest.FromString,
                     response_serializer=triptych_dot_v1_dot_system__service__pb2.ListQueuesResponse.SerializeToString,
+            ),
+            'ListLedgerEntries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListLedgerEntries,
+                    request_deserializer=triptych_dot_v1_dot_system__service__pb2.ListLedgerEntriesRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_system__service__pb2.ListLedgerEntriesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -178,6 +196,33 @@ class SystemService:
             '/triptych.v1.SystemService/ListQueues',
             triptych_dot_v1_dot_system__service__pb2.ListQueuesRequest.SerializeToString,
             triptych_dot_v1_dot_system__service__pb2.ListQueuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListLedgerEntries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/triptych.v1.SystemService/ListLedgerEntries',
+            triptych_dot_v1_dot_system__service__pb2.ListLedgerEntriesRequest.SerializeToString,
+            triptych_dot_v1_dot_system__service__pb2.ListLedgerEntriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

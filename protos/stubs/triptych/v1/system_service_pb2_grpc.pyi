@@ -39,6 +39,10 @@ class SystemServiceStub:
     """Lists models that requests can name."""
     ListQueues: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ListQueuesRequest, _system_service_pb2.ListQueuesResponse]
     """Lists queues and their load."""
+    ListLedgerEntries: _grpc.UnaryUnaryMultiCallable[_system_service_pb2.ListLedgerEntriesRequest, _system_service_pb2.ListLedgerEntriesResponse]
+    """Lists what of the caller's bytes was sent to models outside, newest first, and
+    tells what is left of the caller's budget.
+    """
 
 @_typing.type_check_only
 class SystemServiceAsyncStub(SystemServiceStub):
@@ -51,6 +55,10 @@ class SystemServiceAsyncStub(SystemServiceStub):
     """Lists models that requests can name."""
     ListQueues: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListQueuesRequest, _system_service_pb2.ListQueuesResponse]  # type: ignore[assignment]
     """Lists queues and their load."""
+    ListLedgerEntries: _aio.UnaryUnaryMultiCallable[_system_service_pb2.ListLedgerEntriesRequest, _system_service_pb2.ListLedgerEntriesResponse]  # type: ignore[assignment]
+    """Lists what of the caller's bytes was sent to models outside, newest first, and
+    tells what is left of the caller's budget.
+    """
 
 class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
     """Facts about the deployment. Health and reflection are the standard gRPC services."""
@@ -78,5 +86,15 @@ class SystemServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_system_service_pb2.ListQueuesResponse, _abc.Awaitable[_system_service_pb2.ListQueuesResponse]]:
         """Lists queues and their load."""
+
+    @_abc_1.abstractmethod
+    def ListLedgerEntries(
+        self,
+        request: _system_service_pb2.ListLedgerEntriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_system_service_pb2.ListLedgerEntriesResponse, _abc.Awaitable[_system_service_pb2.ListLedgerEntriesResponse]]:
+        """Lists what of the caller's bytes was sent to models outside, newest first, and
+        tells what is left of the caller's budget.
+        """
 
 def add_SystemServiceServicer_to_server(servicer: SystemServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

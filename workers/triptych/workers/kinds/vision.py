@@ -18,7 +18,7 @@ from triptych.workers.attempt import Attempt
 from triptych.workers.engines.generation import Part, Pixels, Prompt
 from triptych.workers.media.page_limits import DEFAULT_LIMITS, PageLimits
 from triptych.workers.media.pages import Pages, open_pages
-from triptych.workers.station import Station
+from triptych.workers.route import Route
 
 DEFAULT_MAX_OUTPUT_TOKENS = 1024
 MAX_TURNS = 32
@@ -40,8 +40,8 @@ Told = queue.SimpleQueue[tuple[str, int] | None]
 class Stations(Protocol):
     """Where a model's station is had."""
 
-    def get(self, name: str = "", /) -> Station[Prompt, VisionResult]:
-        """Gives the station of a model; empty: the default one."""
+    def get(self, name: str = "", /) -> Route[Prompt, VisionResult]:
+        """Gives the station of a model, or what stands for it; empty: the default one."""
 
 
 def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimits = DEFAULT_LIMITS) -> VisionResult:
@@ -69,8 +69,8 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     loader.check(spec)
     work = works.generating(spec, model, max_output_tokens=limit, max_page_pixels=limits.max_page_pixels)
     flight = attempt.flight(work)
-    if (known := flight.find()) is not None:
-        return _told(attempt, VisionResult.FromString(known), limit)
+    if (raw := flight.find()) is not None and station.stands(known := VisionResult.FromString(raw)):
+        return _told(attempt, known, limit)
     attempt.progress("decode")
     attempt.hand.begin(ANSWER)
     turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)
@@ -81,7 +81,10 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     future.add_done_callback(lambda _: told.put(None))
     _tell(attempt, told, limit)
     result = attempt.result(future).value
-    flight.keep(result.SerializeToString())
+    if result.model.model == model.model:
+        flight.keep(result.SerializeToString())
+    else:  # of a model outside: not what the others want
+        flight.release()
     return result
 
 
