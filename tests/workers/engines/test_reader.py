@@ -130,7 +130,7 @@ def test_pages_that_are_too_long_are_cut_in_the_middle_but_never_the_question(fo
     ocr = Scripted({10: page(*["a photo of a cat"] * 60, "the end"), 20: page("a dog")})
     engine = reader(folder, ocr, max_prompt_tokens=360)
     seen = []
-    engine._generate, generate = lambda ids, prompts: seen.extend(ids) or generate(ids, prompts), engine._generate
+    engine._token_ids, token_ids = lambda *given: seen.append(token_ids(*given)) or seen[-1], engine._token_ids
     result = alone(engine, prompt(image(10), image(20), "what is in the image ?"))
     assert result.usage.input_token_count <= 360
     text = engine._tokenizer.decode(seen[0])
@@ -176,7 +176,7 @@ def test_a_cancelled_prompt_ends_and_its_neighbours_go_on(folder):
 def test_a_prompt_cancelled_while_it_is_read_is_left_and_its_neighbours_are_read(folder):
     engine = reader(folder)
     expected = alone(engine, prompt("a photo"))
-    layers, begun = engine._language_model.model.layers, []
+    layers, begun = engine._network.model.layers, []
     hook = layers[0].register_forward_pre_hook(lambda *_: begun.append(1))
     left = layers[-1].register_forward_hook(lambda *_: begun.append("ended") if len(begun) == 1 else None)
     try:

@@ -30,6 +30,14 @@ OUT_OF_MEMORY = Counter("triptych_out_of_memory", "Batches that did not fit the 
 MODEL_BYTES = Gauge("triptych_model_bytes", "Memory that the weights of a loaded model take", ["model"])
 MODEL_LOADS = Counter("triptych_model_loads", "Times a model was loaded", ["model"])
 MODEL_UNLOADS = Counter("triptych_model_unloads", "Times a model was freed to make room for another", ["model"])
+ENCODER_LOOKS = Counter(
+    "triptych_encoder_cache_looks", "Images looked up among those that are encoded, by outcome", ["model", "outcome"]
+)
+
+
+def count_encoder_look(model: str, hit: bool) -> None:
+    """Counts one image that was looked up."""
+    ENCODER_LOOKS.labels(model, "hit" if hit else "miss").inc()
 
 
 def count_batch(report: BatchReport) -> None:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from typing import Generic, TypeVar
 
 from triptych.workers.batcher import Batcher, BatchPolicy, BatchReport, Done
-from triptych.workers.engines.base import Engine
+from triptych.workers.engines.base import Engine, RunningEngine
 from triptych.workers.pace import Pace
 from triptych.workers.withdrawal import Withdrawal
 
@@ -36,7 +36,11 @@ class Station(Generic[ItemT, ResultT]):
         self._on_batch = on_batch
         self._pace = Pace()
         self._batcher: Batcher[ItemT, ResultT] = Batcher(
-            engine.run_batch, policy, name=engine.model.model, on_batch=self._note
+            engine.run_batch,
+            policy,
+            name=engine.model.model,
+            on_batch=self._note,
+            begin_batch=engine.begin_batch if isinstance(engine, RunningEngine) else None,
         )
 
     def start(self) -> None:
