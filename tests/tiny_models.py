@@ -60,15 +60,20 @@ def tokenizer(*special_tokens, **names):
     return fast
 
 
-def idefics3(folder):
-    """A vision-language model of two layers, saved as transformers saves it."""
-    words = tokenizer(
+def idefics3_words():
+    """The tokenizer of `idefics3`, and of a larger one."""
+    return tokenizer(
         *IMAGE_TOKENS,
         image_token="<image>",
         fake_image_token="<fake_token_around_image>",
         global_image_token="<global-img>",
         end_of_utterance_token="<end_of_utterance>",
     )
+
+
+def idefics3(folder):
+    """A vision-language model of two layers, saved as transformers saves it."""
+    words = idefics3_words()
     images = Idefics3ImageProcessorPil(
         size={"longest_edge": 128}, max_image_size={"longest_edge": 64}, do_image_splitting=True
     )

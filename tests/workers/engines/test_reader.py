@@ -111,6 +111,15 @@ def test_what_was_read_is_forgotten_when_a_document_is_purged_also_amid_a_batch(
     assert ocr.read == [[10], [20], [10]]
 
 
+def test_pages_read_for_one_tenant_serve_no_other(folder):
+    ocr = Scripted({10: page("total due")})
+    engine = reader(folder, ocr)
+    ours, theirs = prompt(image(10), "?", tenant="ours"), prompt(image(10), "?", tenant="theirs")
+    first, second = engine.run_batch([ours, theirs])
+    assert first == second == alone(engine, ours)
+    assert ocr.read == [[10, 10], []]
+
+
 def test_an_image_that_cannot_be_read_fails_its_prompt_alone(folder):
     broken = InvalidInput("page is broken")
     engine = reader(folder, Scripted({10: broken, 20: page("a photo")}))

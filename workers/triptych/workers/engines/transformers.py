@@ -72,8 +72,8 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         self.run_batch([Prompt(turns=(("user", ("Say hello.",)),), max_output_tokens=2)])
 
     def memory_bytes(self) -> int:
-        """See `Engine.memory_bytes`."""
-        return weights_bytes(self._network)
+        """See `Engine.memory_bytes`: the weights, and the encoded images that are kept."""
+        return weights_bytes(self._network) + self._cache.nbytes()
 
     def forget(self) -> None:
         """See `Engine.forget`. A batch that runs goes on with the images it began with, and keeps none."""
