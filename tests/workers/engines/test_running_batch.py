@@ -14,10 +14,13 @@ from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, Auto
 
 from triptych.core.errors import FieldInvalid, JobCancelled
 from triptych.v1.common_pb2 import ModelRef
+from triptych.workers.batcher import BatchPolicy
+from triptych.workers.engines import kv_rows, row_exact
 from triptych.workers.engines.generation import Prompt
 from triptych.workers.engines.image_prompts import _conversation
 from triptych.workers.engines.reader import ReaderEngine
 from triptych.workers.engines.transformers import TransformersEngine
+from triptych.workers.station import Station
 
 IMAGES = [
     np.random.default_rng(seed).integers(0, 255, size, dtype=np.uint8)
@@ -262,3 +265,66 @@ def test_rows_that_left_leave_no_memory_behind(reading):
         numbers -= {number for number, _ in batch.step()}
     assert not batch._rows._rows._layers
     assert not batch._rows._rows.lengths
+
+
+class Full:
+    """Has the forward pass of the language head run out of memory for more rows than there is room for."""
+
+    def __init__(self, head, room):
+        self.head, self.room, self.most = head, room, 0
+
+    def __enter__(self):
+        self.hook = self.head.register_forward_pre_hook(self)
+        return self
+
+    def __exit__(self, *_):
+        self.hook.remove()
+
+    def __call__(self, _module, inputs):
+        self.most = max(self.most, len(inputs[0]))
+        if len(inputs[0]) > self.room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+
+
+@pytest.mark.parametrize("room", [2, 3, 5])
+def test_on_a_device_that_is_full_all_are_answered_as_alone_and_the_ceiling_is_remembered(seeing, room):
+    told = {row: [] for row in range(8)}
+    prompts = [
+        prompt(
+            "a cat",
+            IMAGES[row % 3],
+            max_output_tokens=30 + row,
+            on_text=lambda text, _, row=row: told[row].append(text),
+        )
+        for row in range(8)
+    ]
+    expected = [alone(seeing, item) for item in prompts]
+    reports = []
+    station = Station(seeing, BatchPolicy(max_cost=100_000, max_items=8), reports.append)
+    futures = [station.submit(item, lane=1, deadline=None) for item in prompts]
+    with Full(seeing._network.lm_head, room) as full:
+        station.start()
+        assert [future.result(60).value for future in futures] == expected
+        assert full.most > room
+        full.most = 0
+        again = [station.submit(item, lane=1, deadline=None) for item in prompts]
+        assert [future.result(60).value for future in again] == expected
+        assert full.most <= room
+        station.stop()
+    assert [texts[-1] for texts in told.values()] == [result.text for result in expected]
+    assert any(report.out_of_memory and report.safe_cost for report in reports)
+    assert not any(report.errors for report in reports)
+
+
+def test_all_rows_in_one_call_with_a_mask_are_what_they_are_row_by_row():
+    torch.manual_seed(0)
+    query, key, value = torch.randn(3, 4, 1, 8), torch.randn(3, 2, 7, 8), torch.randn(3, 2, 7, 8)
+    lengths, module = [7, 2, 5], torch.nn.Identity()
+    module.num_key_value_groups = 2
+    token = kv_rows._lengths.set(lengths)
+    try:
+        by_row, _ = row_exact._attention(module, query, key, value, None)
+    finally:
+        kv_rows._lengths.reset(token)
+    masked, _ = row_exact._attend_masked(module, query, key, value, lengths)
+    assert torch.allclose(by_row, masked, atol=1e-6)

@@ -8,6 +8,7 @@ that every row of Qwen2.5 in bfloat16 is equal to the last bit in batches of any
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -96,11 +97,7 @@ def _attention(
     if lengths is None:
         return _attend_by_head(module, query, key, value, **options)
     if query.device.type != "cpu":
-        # One call for all rows is far quicker there, and no figure is promised to the last bit.
-        ends = torch.tensor(lengths, device=query.device)[:, None, None, None]
-        mask = torch.arange(key.shape[2], device=query.device) < ends
-        output, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
-        return output, None
+        return _attend_masked(module, query, key, value, lengths, **options)
     rows = [
         sdpa_attention_forward(
             module,
@@ -113,6 +110,21 @@ def _attention(
         for row, length in enumerate(lengths)
     ]
     return torch.cat(rows), None
+
+
+def _attend_masked(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    lengths: Sequence[int],
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attends for all rows in one call: far quicker on a GPU, where no figure is promised to the last bit."""
+    ends = torch.tensor(lengths, device=query.device)[:, None, None, None]
+    mask = torch.arange(key.shape[2], device=query.device) < ends
+    output, _ = sdpa_attention_forward(module, query, key, value, mask, **options)
+    return output, None
 
 
 def _attend_by_head(
