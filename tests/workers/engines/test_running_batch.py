@@ -11,6 +11,7 @@ import pytest
 import tiny_models
 import torch
 from transformers import AutoModelForCausalLM, AutoModelForImageTextToText, AutoProcessor
+from transformers.masking_utils import AttentionMaskInterface
 
 from triptych.core.errors import FieldInvalid, JobCancelled
 from triptych.v1.common_pb2 import ModelRef
@@ -132,6 +133,20 @@ def test_a_model_with_sliding_windows_runs_row_by_row_and_gives_what_transformer
         ids = torch.tensor([engine._token_ids(engine.read_pages([item])[0], 24)])
         [generated] = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=24, do_sample=False)
         assert result.text == engine._tokenizer.decode(generated[ids.shape[1] :], skip_special_tokens=True) != ""
+
+
+def test_a_model_whose_images_see_themselves_runs_row_by_row_its_prompts_whole(seeing, monkeypatch):
+    def refuse(*_, **__):
+        raise row_exact.MoreThanCausal
+
+    prompts = [prompt(IMAGES[0], "?"), prompt("a cat", IMAGES[1], "and", IMAGES[2]), prompt("a photo " * 20)]
+    expected = [alone(seeing, item).text for item in prompts]
+    monkeypatch.setitem(AttentionMaskInterface._global_mapping, row_exact._NAME, refuse)
+    engine = TransformersEngine(seeing._folder, ModelRef(), device="cpu", threads=1, piece_tokens=PIECE)
+    engine.load()
+    assert not engine._language_model.shares
+    found = run_with_random_joins(engine, prompts, random.Random(2))
+    assert [result.text for result in found] == expected
 
 
 def test_of_eight_running_one_that_is_cancelled_makes_room_within_a_step_and_the_others_say_the_same(seeing):

@@ -69,11 +69,7 @@ class ImagePrompts:
         """
         conversation = _conversation(prompt)
         text = self._text(conversation)
-        images = prompt.images()
-        token = getattr(self._processor, "image_token", None)
-        if token and text.count(token) != len(images):
-            raise FieldInvalid("messages", f"a text has {token!r}, by which the model knows an image")
-        return self._read_apart(prompt, text, images) if self._apart else self._read_whole(conversation)
+        return self._read_apart(prompt, text, prompt.images()) if self._apart else self._read_whole(conversation)
 
     def _text(self, conversation: list[dict[str, Any]]) -> str:
         try:
@@ -90,6 +86,9 @@ class ImagePrompts:
         return PromptInputs(ids=inputs["input_ids"], positional=rest, whole=rest)
 
     def _read_apart(self, prompt: Prompt, text: str, images: Sequence[Pixels]) -> PromptInputs:
+        token = self._processor.image_token
+        if text.count(token) != len(images):
+            raise FieldInvalid("messages", f"a text has {token!r}, by which the model knows an image")
         prepared = [self._prepared(prompt.tenant, image) for image in images]
         [expanded], _ = self._processor.get_text_with_replacements([text], [image.replacement for image, _ in prepared])
         bos = self._processor.tokenizer.bos_token

@@ -58,6 +58,10 @@ class KvRows:
     @contextmanager
     def stepping(self) -> Iterator[Cache]:
         """Gives the cache for a forward pass of one token a row; the tokens count if the block ends well."""
+        if self._layers:
+            ends = torch.tensor(self.lengths, device=self._layers[0].keys.device)
+            for layer in self._layers:
+                layer.ends = ends
         token = _lengths.set([length + 1 for length in self.lengths])
         try:
             yield Cache(layers=list(self._layers))
@@ -72,6 +76,8 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # the package has no types
     keys: torch.Tensor
     values: torch.Tensor
     is_initialized: bool
+    ends: torch.Tensor
+    """Where each row's next token goes; shape (rows,)."""
 
     def __init__(self, lengths: list[int]) -> None:
         super().__init__()
@@ -87,9 +93,9 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # the package has no types
         """Notes a new token of each row; gives all tokens, up to the end of the longest row."""
         longest = max(self._lengths) + 1
         self._make_room(len(self._lengths), longest, key_states, value_states)
-        rows, ends = torch.arange(len(self._lengths)), torch.tensor(self._lengths)
-        self.keys[rows, :, ends] = key_states[:, :, 0]
-        self.values[rows, :, ends] = value_states[:, :, 0]
+        rows = torch.arange(len(self.ends), device=self.ends.device)
+        self.keys[rows, :, self.ends] = key_states[:, :, 0]
+        self.values[rows, :, self.ends] = value_states[:, :, 0]
         return self.keys[: len(rows), :, :longest], self.values[: len(rows), :, :longest]
 
     def add(self, keys: torch.Tensor, values: torch.Tensor) -> None:

@@ -11,7 +11,7 @@ from triptych.v1.common_pb2 import ModelRef
 from triptych.workers.engines.continuation import Vocabulary
 from triptych.workers.engines.decoder import LoneRows, SharedRows
 from triptych.workers.engines.prefill import Prefill, PromptInputs
-from triptych.workers.engines.row_exact import causal_only, make_row_exact
+from triptych.workers.engines.row_exact import causal_only, leave_row_exact, make_row_exact
 from triptych.workers.engines.running_batch import Readings, RunningBatch
 from triptych.workers.engines.torch_heeding import make_heeding
 
@@ -41,10 +41,15 @@ class LanguageModel:
         # The sampling options that a checkpoint recommends: a request says all of them, or means none.
         network.generation_config = GenerationConfig(eos_token_id=network.generation_config.eos_token_id)
         make_heeding(network)
-        decoder = network.get_decoder()
-        self.shares = causal_only(decoder)
+        self._decoder = network.get_decoder()
+        self.shares = causal_only(self._decoder)
         if self.shares:
-            make_row_exact(network, decoder)
+            make_row_exact(network, self._decoder)
+
+    def let_rows_go_alone(self) -> None:
+        """Has each row go alone from now on: it turned out that the model attends in ways of its own."""
+        self.shares = False
+        leave_row_exact(self._decoder)
 
     def begin_batch(self, readings: Readings, ref: ModelRef) -> RunningBatch:
         """Gives an empty batch."""

@@ -26,6 +26,10 @@ from triptych.workers.engines.kv_rows import row_lengths
 _NAME = "triptych_row_exact"
 
 
+class MoreThanCausal(Exception):
+    """Some token attends to a later one, or not to all before it. Never leaves an engine."""
+
+
 def make_row_exact(model: PreTrainedModel, decoder: PreTrainedModel) -> None:
     """Changes a model in place; its rows are then continued through `KvRows`, and prompts read one by one.
 
@@ -33,8 +37,6 @@ def make_row_exact(model: PreTrainedModel, decoder: PreTrainedModel) -> None:
         model: All of it.
         decoder: The part of it that has the keys and values, of which `causal_only` is true.
     """
-    AttentionInterface.register(_NAME, _attention)
-    AttentionMaskInterface.register(_NAME, _mask)
     decoder.set_attn_implementation(_NAME)
     leave_no_row_alone(model)
 
@@ -44,6 +46,11 @@ def causal_only(decoder: PreTrainedModel) -> bool:
     layers = DynamicCache(config=decoder.config).layers
     known = all(type(layer) is DynamicLayer for layer in layers) and decoder.config._attn_implementation == "sdpa"
     return known and getattr(decoder, "_supports_attention_backend", False)
+
+
+def leave_row_exact(decoder: PreTrainedModel) -> None:
+    """Has it attend as transformers does again."""
+    decoder.set_attn_implementation("sdpa")
 
 
 def leave_no_row_alone(model: torch.nn.Module) -> None:
@@ -70,7 +77,7 @@ class _CompaniedLinear(Linear):
 def _mask(*_: int, mask_function: Any = causal_mask_function, **__: Any) -> None:
     """Gives no mask: each row's own tokens are known."""
     if mask_function is not causal_mask_function:
-        raise NotImplementedError("attention that is more than causal")
+        raise MoreThanCausal
 
 
 def _attention(
@@ -160,3 +167,7 @@ def _attend_by_head(
         )
         output[:, :, head] = found[:, 0]
     return output, None
+
+
+AttentionInterface.register(_NAME, _attention)
+AttentionMaskInterface.register(_NAME, _mask)

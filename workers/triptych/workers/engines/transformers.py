@@ -6,10 +6,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from triptych.core.errors import FieldInvalid, InputTooLarge
+from triptych.core.errors import InputTooLarge
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.base import RunningEngine
@@ -17,8 +18,9 @@ from triptych.workers.engines.encoder_cache import EncoderCache
 from triptych.workers.engines.generation import Prompt
 from triptych.workers.engines.image_prompts import ImagePrompts
 from triptych.workers.engines.language_model import LanguageModel
+from triptych.workers.engines.row_exact import MoreThanCausal
 from triptych.workers.engines.running_batch import Ready, RunningBatch
-from triptych.workers.engines.torch_device import device_of, weights_bytes
+from triptych.workers.engines.torch_device import device_of, memory_errors, weights_bytes
 
 
 class TransformersEngine(RunningEngine[Prompt, VisionResult]):
@@ -66,6 +68,16 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         )
         self._language_model = LanguageModel(self._network, processor.tokenizer, piece_tokens=self._piece_tokens)
         self._prompts = ImagePrompts(processor, self._network, self._cache, apart=self._language_model.shares)
+        if self._language_model.shares and not self._images_are_read_causally():
+            self._language_model.let_rows_go_alone()
+            self._prompts = ImagePrompts(processor, self._network, self._cache, apart=False)
+        self._cache.forget()
+
+    def _images_are_read_causally(self) -> bool:
+        """Whether an image's tokens attend to those before them only, as text does: found out by trying."""
+        image = np.full((64, 64, 3), 128, np.uint8)
+        [result] = self.run_batch([Prompt(turns=(("user", (image, "What is this?")),), max_output_tokens=2)])
+        return not isinstance(result, MoreThanCausal)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
@@ -101,8 +113,11 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
 
     def _ready(self, prompt: Prompt) -> Ready:
         try:
-            inputs = self._prompts.read(prompt)
-        except FieldInvalid as error:
+            with memory_errors():
+                inputs = self._prompts.read(prompt)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the prompt's own failure: processors raise what they like
             return error
         length, limit = inputs.ids.shape[1], self._language_model.context_tokens - 1
         if length > limit:
