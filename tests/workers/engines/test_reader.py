@@ -217,6 +217,24 @@ def test_an_image_wanted_by_two_is_read_though_one_of_them_gives_up(folder):
     assert good.text
 
 
+def test_who_runs_is_heard_while_the_pages_of_others_are_read(folder):
+    class Heeding(Scripted):
+        def run_batch(self, items):
+            heard.clear()
+            assert not any(item.stopped() for item in items)
+            self.heard = list(heard)
+            return [page("a photo") for _ in items]
+
+    heard, ocr = [], Heeding()
+    engine = reader(folder, ocr)
+    batch = engine.begin_batch()
+    batch.join(prompt("a cat", stopped=lambda: bool(heard.append("runs"))))
+    batch.step()
+    batch.join(prompt(image(10), "?", stopped=lambda: bool(heard.append("new"))))
+    batch.step()
+    assert set(ocr.heard) == {"runs", "new"}
+
+
 @pytest.fixture(scope="module")
 def real(models_dir):
     engine = ReaderEngine(

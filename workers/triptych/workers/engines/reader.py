@@ -115,9 +115,10 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
         """
         return self._language_model.begin_batch(self, self.model)
 
-    def read(self, prompts: Sequence[Prompt]) -> list[Ready]:
+    def read(self, prompts: Sequence[Prompt], hear: Callable[[], object]) -> list[Ready]:
         """See `Readings.read`: all, as pages are recognized together."""
-        return [self._ready(prompt, turns) for prompt, turns in zip(prompts, self.read_pages(prompts), strict=True)]
+        turns = self.read_pages(prompts, hear)
+        return [self._ready(prompt, one) for prompt, one in zip(prompts, turns, strict=True)]
 
     def _ready(self, prompt: Prompt, turns: Turns | Exception) -> Ready:
         if isinstance(turns, Exception):
@@ -129,8 +130,13 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
         inputs = PromptInputs(ids=torch.tensor([ids], device=self._device))
         return inputs, self._language_model.answer_tokens(len(ids), prompt.max_output_tokens)
 
-    def read_pages(self, items: Sequence[Prompt]) -> list[Turns | Exception]:
-        """Gives the conversations with the text of each image in its place; all new images are read together."""
+    def read_pages(self, items: Sequence[Prompt], hear: Callable[[], object] = lambda: None) -> list[Turns | Exception]:
+        """Gives the conversations with the text of each image in its place; all new images are read together.
+
+        Args:
+            items: Whose images.
+            hear: Called again and again meanwhile: asks all who may be stopped.
+        """
         if self._ocr is None:
             return [_with_texts(item, {}) for item in items]
         texts = self._texts
@@ -145,7 +151,7 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
                 if key not in texts:
                     new[key] = image
         pages = self._ocr.run_batch(
-            [PageImage(pixels=image, stopped=_all_stopped(askers[key], items)) for key, image in new.items()]
+            [PageImage(pixels=image, stopped=_all_stopped(askers[key], hear)) for key, image in new.items()]
         )
         found: dict[Hashable, PageText | Exception] = {key: texts[key] for key in askers if key not in new}
         found.update(zip(new, map(_text_or_error, pages), strict=True))
@@ -202,9 +208,14 @@ def _keep(texts: OrderedDict[Hashable, PageText], found: dict[Hashable, PageText
         texts.popitem(last=False)
 
 
-def _all_stopped(askers: list[Prompt], items: Sequence[Prompt]) -> Callable[[], bool]:
-    """Whether none of the askers is wanted. All items are asked, so that each is heard while the pages are read."""
-    return lambda: {id(item) for item in items if item.stopped()}.issuperset(map(id, askers))
+def _all_stopped(askers: list[Prompt], hear: Callable[[], object]) -> Callable[[], bool]:
+    """Whether none of the askers is wanted; all others are asked along."""
+
+    def ask() -> bool:
+        hear()
+        return sum(asker.stopped() for asker in askers) == len(askers)
+
+    return ask
 
 
 def _text_or_error(page: OcrPage | Exception) -> PageText | Exception:

@@ -27,8 +27,13 @@ Ready = tuple[PromptInputs, int] | Exception
 class Readings(Protocol):
     """Makes prompts ready for the model."""
 
-    def read(self, prompts: Sequence[Prompt]) -> Sequence[Ready]:
-        """Reads as many of the first prompts as are best read at once, one at least; gives those."""
+    def read(self, prompts: Sequence[Prompt], hear: Callable[[], object], /) -> Sequence[Ready]:
+        """Reads as many of the first prompts as are best read at once, one at least; gives those.
+
+        Args:
+            prompts: New ones.
+            hear: Asks every prompt of the batch whether it is stopped; what takes long calls it again and again.
+        """
 
 
 @dataclass(slots=True, eq=False)
@@ -129,7 +134,10 @@ class RunningBatch:
     def _make_ready(self) -> None:
         if not self._new:
             return
-        readings = self._readings.read([row.prompt for row in self._new])
+        everyone = self._all()
+        readings = self._readings.read(
+            [row.prompt for row in self._new], lambda: [row.prompt.stopped() for row in everyone]
+        )
         for row, ready in zip(tuple(self._new), readings, strict=False):
             if isinstance(ready, Exception):
                 self._end(row, ready)

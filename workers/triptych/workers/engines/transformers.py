@@ -102,7 +102,7 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         """
         return self._language_model.begin_batch(self, self.model)
 
-    def read(self, prompts: Sequence[Prompt]) -> list[Ready]:
+    def read(self, prompts: Sequence[Prompt], _hear: Callable[[], object]) -> list[Ready]:
         """See `Readings.read`: up to the first one with images, as those take a while to prepare."""
         ready: list[Ready] = []
         for prompt in prompts:
