@@ -13,8 +13,9 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import ctranslate2
@@ -60,9 +61,11 @@ def reading(folder: Path, threads: int) -> tuple[Callable[[], list[str]], Callab
 
     @contextmanager
     def without() -> Iterator[None]:
-        nothing = patch(f"{PACKAGE}.prefill.model_left_when", lambda *_: nullcontext())
-        still = patch(f"{PACKAGE}.generation.model_left_when", lambda *_: nullcontext())
-        with nothing, still, patch(f"{PACKAGE}.row_exact._attend_by_head", sdpa_attention_forward):
+        def at_once(module: Any, query: Any, key: Any, value: Any, **options: Any) -> Any:
+            return sdpa_attention_forward(module, query, key, value, None, **options)
+
+        silent = patch(f"{PACKAGE}.torch_heeding.heed", lambda: None)
+        with silent, patch(f"{PACKAGE}.row_exact._attend_by_head", at_once):
             yield
 
     return lambda: [one.text for one in engine.run_batch(prompts) if not isinstance(one, Exception)], without

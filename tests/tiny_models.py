@@ -3,13 +3,19 @@
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
     Idefics3Config,
     Idefics3ForConditionalGeneration,
     Idefics3Processor,
+    LlavaConfig,
+    LlavaForConditionalGeneration,
+    LlavaProcessor,
     PreTrainedTokenizerFast,
     Qwen2Config,
     Qwen2ForCausalLM,
 )
+from transformers.models.clip.image_processing_pil_clip import CLIPImageProcessorPil
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
 CORPUS = ["a photo of a cat and a dog", "what is in the image ?", "Invoice 2024-00123: total due is $299.99, paid"] * 20
@@ -54,15 +60,20 @@ def tokenizer(*special_tokens, **names):
     return fast
 
 
-def idefics3(folder):
-    """A vision-language model of two layers, saved as transformers saves it."""
-    words = tokenizer(
+def idefics3_words():
+    """The tokenizer of `idefics3`, and of a larger one."""
+    return tokenizer(
         *IMAGE_TOKENS,
         image_token="<image>",
         fake_image_token="<fake_token_around_image>",
         global_image_token="<global-img>",
         end_of_utterance_token="<end_of_utterance>",
     )
+
+
+def idefics3(folder):
+    """A vision-language model of two layers, saved as transformers saves it."""
+    words = idefics3_words()
     images = Idefics3ImageProcessorPil(
         size={"longest_edge": 128}, max_image_size={"longest_edge": 64}, do_image_splitting=True
     )
@@ -85,6 +96,56 @@ def idefics3(folder):
         )
     )
     return _saved(folder, model, words, Idefics3Processor(images, words, image_seq_len=16, chat_template=TEMPLATE))
+
+
+def llava(folder):
+    """A vision-language model of another family: images of one size, each a row of patches."""
+    words = tokenizer("<image>", image_token="<image>")
+    images = CLIPImageProcessorPil(
+        size={"shortest_edge": 32}, crop_size={"height": 32, "width": 32}, do_center_crop=True
+    )
+    vision = {
+        "hidden_size": 32,
+        "intermediate_size": 64,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 2,
+        "image_size": 32,
+        "patch_size": 8,
+        "projection_dim": 32,
+    }
+    torch.manual_seed(0)
+    model = LlavaForConditionalGeneration(
+        LlavaConfig(
+            text_config={"model_type": "llama", "vocab_size": len(words), "pad_token_id": 0, **TEXT},
+            vision_config={"model_type": "clip_vision_model", **vision},
+            image_token_index=words.convert_tokens_to_ids("<image>"),
+            pad_token_id=0,
+        )
+    )
+    processor = LlavaProcessor(
+        images,
+        words,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+        chat_template=TEMPLATE,
+    )
+    return _saved(folder, model, words, processor)
+
+
+def gemma3(folder):
+    """A text model of which every other layer sees a window only."""
+    words = tokenizer()
+    torch.manual_seed(0)
+    config = Gemma3TextConfig(
+        vocab_size=len(words),
+        pad_token_id=0,
+        head_dim=16,
+        sliding_window=16,
+        layer_types=["sliding_attention", "full_attention"],
+        **TEXT,
+    )
+    return _saved(folder, Gemma3ForCausalLM(config), words, words)
 
 
 def qwen2(folder):

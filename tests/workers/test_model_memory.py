@@ -239,7 +239,7 @@ def test_items_may_join_and_leave_a_batch_that_runs():
         assert lease.admit(4)
         assert budget.leased_bytes() == 100
         assert not lease.admit(1000)
-        lease.dismiss(4)
+        lease.settle(4)
         assert budget.leased_bytes() == 50
         meter.peak_bytes = 80
     assert memory._peaks.expected_bytes("key", 8) == 100, "the peak belongs to the most that ran at once"

@@ -151,6 +151,12 @@ class Settings(BaseSettings):
     """Pixels in one OCR batch."""
     max_batch_tokens: float = Field(16_384, gt=0)
     """Prompt and output tokens in one vision-language batch."""
+    prompt_piece_tokens: int = Field(512, ge=16)
+    """Length of the pieces in which vision-language prompts are read, in tokens. While one is read, answers that run
+    wait: give a GPU 2048; less makes them smoother and prompts slower."""
+    encoder_cache_bytes: int = Field(256 * MIB, ge=0)
+    """Memory of one vision-language model for images that it has encoded, in bytes, on its device: a further question
+    about one, of the same tenant, begins with its tokens. Those unused the longest go first. 0: none are kept."""
 
     # Webhooks.
     webhook_hosts: list[str] = Field(default_factory=list)

@@ -8,7 +8,7 @@ from torch.nn import Linear, Sequential
 
 from triptych.workers.engines.heeding import Unwanted, heed, left_when
 from triptych.workers.engines.onnx_heeding import HeedingSession, HeedingVoiceSession
-from triptych.workers.engines.torch_heeding import model_left_when
+from triptych.workers.engines.torch_heeding import make_heeding
 from triptych.workers.media.voice import load_voice_detector
 
 
@@ -21,9 +21,10 @@ def layers():
 def run(layers, unwanted):
     """Runs a row through the layers; gives what comes out, and how many were run."""
     ran = []
+    make_heeding(layers)
     hooks = [layer.register_forward_hook(lambda *_: ran.append(1)) for layer in layers]
     try:
-        with torch.inference_mode(), model_left_when(layers, lambda: unwanted(len(ran))):
+        with torch.inference_mode(), left_when(lambda: unwanted(len(ran))):
             return layers(torch.ones(1, 4)), len(ran)
     except Unwanted:
         return None, len(ran)

@@ -111,6 +111,15 @@ def test_what_was_read_is_forgotten_when_a_document_is_purged_also_amid_a_batch(
     assert ocr.read == [[10], [20], [10]]
 
 
+def test_pages_read_for_one_tenant_serve_no_other(folder):
+    ocr = Scripted({10: page("total due")})
+    engine = reader(folder, ocr)
+    ours, theirs = prompt(image(10), "?", tenant="ours"), prompt(image(10), "?", tenant="theirs")
+    first, second = engine.run_batch([ours, theirs])
+    assert first == second == alone(engine, ours)
+    assert ocr.read == [[10, 10], []]
+
+
 def test_an_image_that_cannot_be_read_fails_its_prompt_alone(folder):
     broken = InvalidInput("page is broken")
     engine = reader(folder, Scripted({10: broken, 20: page("a photo")}))
@@ -130,7 +139,7 @@ def test_pages_that_are_too_long_are_cut_in_the_middle_but_never_the_question(fo
     ocr = Scripted({10: page(*["a photo of a cat"] * 60, "the end"), 20: page("a dog")})
     engine = reader(folder, ocr, max_prompt_tokens=360)
     seen = []
-    engine._generate, generate = lambda ids, prompts: seen.extend(ids) or generate(ids, prompts), engine._generate
+    engine._token_ids, token_ids = lambda *given: seen.append(token_ids(*given)) or seen[-1], engine._token_ids
     result = alone(engine, prompt(image(10), image(20), "what is in the image ?"))
     assert result.usage.input_token_count <= 360
     text = engine._tokenizer.decode(seen[0])
@@ -176,7 +185,7 @@ def test_a_cancelled_prompt_ends_and_its_neighbours_go_on(folder):
 def test_a_prompt_cancelled_while_it_is_read_is_left_and_its_neighbours_are_read(folder):
     engine = reader(folder)
     expected = alone(engine, prompt("a photo"))
-    layers, begun = engine._language_model.model.layers, []
+    layers, begun = engine._network.model.layers, []
     hook = layers[0].register_forward_pre_hook(lambda *_: begun.append(1))
     left = layers[-1].register_forward_hook(lambda *_: begun.append("ended") if len(begun) == 1 else None)
     try:
@@ -206,6 +215,24 @@ def test_an_image_wanted_by_two_is_read_though_one_of_them_gives_up(folder):
     given_up, good = engine.run_batch([prompt(image(10), "?", stopped=lambda: True), prompt(image(10), "?")])
     assert isinstance(given_up, JobCancelled)
     assert good.text
+
+
+def test_who_runs_is_heard_while_the_pages_of_others_are_read(folder):
+    class Heeding(Scripted):
+        def run_batch(self, items):
+            heard.clear()
+            assert not any(item.stopped() for item in items)
+            self.heard = list(heard)
+            return [page("a photo") for _ in items]
+
+    heard, ocr = [], Heeding()
+    engine = reader(folder, ocr)
+    batch = engine.begin_batch()
+    batch.join(prompt("a cat", stopped=lambda: bool(heard.append("runs"))))
+    batch.step()
+    batch.join(prompt(image(10), "?", stopped=lambda: bool(heard.append("new"))))
+    batch.step()
+    assert set(ocr.heard) == {"runs", "new"}
 
 
 @pytest.fixture(scope="module")

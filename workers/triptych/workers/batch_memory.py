@@ -14,8 +14,12 @@ class BatchLease(Protocol):
     def admit(self, cost: float) -> bool:
         """Takes more, for an item that joins; False: there is no room for it now."""
 
-    def dismiss(self, cost: float) -> None:
-        """Gives back what an item took that has left."""
+    def settle(self, cost: float) -> None:
+        """Gives back what is more than that which runs now takes: something has left.
+
+        Args:
+            cost: Of all that runs.
+        """
 
 
 class BatchMemory(Protocol):
@@ -48,5 +52,5 @@ class Boundless:
         """See `BatchLease.admit`."""
         return True
 
-    def dismiss(self, cost: float) -> None:
-        """See `BatchLease.dismiss`."""
+    def settle(self, cost: float) -> None:
+        """See `BatchLease.settle`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from itertools import count
@@ -166,21 +166,35 @@ class BatchQueue(Generic[ItemT, OutcomeT]):
             self._ledgers.clear()
         return entry
 
-    def take(self, now: float) -> tuple[list[Waiting[ItemT, OutcomeT]], list[Waiting[ItemT, OutcomeT]]]:
+    def take(
+        self,
+        now: float,
+        beside: Sequence[Waiting[ItemT, OutcomeT]] = (),
+        admit: Callable[[float], bool] = lambda _cost: True,
+    ) -> tuple[list[Waiting[ItemT, OutcomeT]], list[Waiting[ItemT, OutcomeT]]]:
         """Takes out (the next batch, the items found unable to meet their deadline). Either may be empty.
 
         The most urgent item says which key. Others of that key follow in order, whosever turn it is by then, until one
         does not fit: nobody is overtaken by a smaller one behind.
+
+        Args:
+            now: On the clock of `time.monotonic`.
+            beside: Items of a batch that runs, all of one key, which those taken are to join: both together stay within
+                the bounds. If the most urgent item is of another key, none is taken, so that the batch comes to an end.
+            admit: Asked with the cost of each that would join those; False: there is no room for it.
         """
         batch: list[Waiting[ItemT, OutcomeT]] = []
         dropped = self._refresh(now)
         head = self._first(self._turns, now, dropped)
-        if head is None:
+        if head is None or (beside and head.key != beside[0].key):
             return batch, dropped
-        shelf, max_cost, cost = self._shelves[head.key], self._max_cost(head.key), 0.0
-        while head is not None and len(batch) < self._policy.max_items:
+        shelf, max_cost = self._shelves[head.key], self._max_cost(head.key)
+        cost = sum(entry.cost for entry in beside)
+        while head is not None and len(beside) + len(batch) < self._policy.max_items:
             entry = self._first(shelf.turns, now, dropped)
-            if entry is None or (batch and cost + entry.cost > max_cost):
+            if entry is None or ((batch or beside) and cost + entry.cost > max_cost):
+                break
+            if beside and not admit(entry.cost):
                 break
             self._charge(entry, in_turn=entry.account is head.account)
             self.remove(entry.number)

@@ -32,19 +32,19 @@ class Done(Generic[ResultT]):
     ran_ms: float
     """The engine call that gave the result."""
     batch_size: int
-    """Items in that call."""
+    """Items in that call; for one that joined a batch which goes on, the most that were in it at one time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchReport:
-    """One batch, as it was formed, and how it went."""
+    """One batch, as it was formed, and how it went. Of a batch that items join and leave, one item that has left it."""
 
     name: str
     """The batcher's."""
     size: int
-    """Items in it."""
+    """Items in it; the most at one time that the item shared it with, itself included."""
     cost: float
-    """Sum of their costs."""
+    """Sum of their costs; that of the item which left."""
     queued_ms: float
     """The longest any of them waited."""
     ran_ms: float
@@ -68,6 +68,7 @@ class BatchRun(Generic[ItemT, ResultT]):
         memory: Leased for every call.
         name: The batcher's.
         batch: At least one item, all of one key.
+        failed: What all of them together have just raised; they are run in parts then.
     """
 
     def __init__(
@@ -77,8 +78,10 @@ class BatchRun(Generic[ItemT, ResultT]):
         memory: BatchMemory,
         name: str,
         batch: Sequence[Waiting[ItemT, Done[ResultT]]],
+        failed: Exception | None = None,
     ) -> None:
         self._run_batch = run_batch
+        self._failed = failed
         self._history = history
         self._memory = memory
         self._name = name
@@ -90,7 +93,11 @@ class BatchRun(Generic[ItemT, ResultT]):
 
     def run(self) -> None:
         """Runs the batch. Raises nothing, whatever the engine does."""
-        survive(self._run_part, self._batch)
+        failed, self._failed = self._failed, None
+        if failed is None:
+            survive(self._run_part, self._batch)
+        else:
+            survive(self._split_up, self._batch, failed, self._began)
         for entry in self._batch:  # the last resort, for results that cannot even be looked at
             if not entry.future.done():
                 self._errors += 1
@@ -117,22 +124,26 @@ class BatchRun(Generic[ItemT, ResultT]):
         """Runs items in one call, or in halves if that fails. Says whether one of them was too large even alone."""
         began = time.monotonic()
         results = self._call(part)
+        if isinstance(results, Exception):
+            return self._split_up(part, results, began)
         ended = time.monotonic()
-        if not isinstance(results, Exception):
-            errors_before = self._errors
-            for entry, result in zip(part, results, strict=True):
-                survive(self._deliver, entry, result, began, ended, len(part))
-            if self._errors == errors_before:  # what fails or is stopped takes less than it would have
-                self._history.learn_runtime(part[0].key, _cost(part), ended - began, ended)
-            return False
-        out_of_memory = isinstance(results, MemoryError)
+        errors_before = self._errors
+        for entry, result in zip(part, results, strict=True):
+            survive(self._deliver, entry, result, began, ended, len(part))
+        if self._errors == errors_before:  # what fails or is stopped takes less than it would have
+            self._history.learn_runtime(part[0].key, _cost(part), ended - began, ended)
+        return False
+
+    def _split_up(self, part: Sequence[Waiting[ItemT, Done[ResultT]]], error: Exception, began: float) -> bool:
+        """Runs in halves what failed together; see `_run_part`."""
+        out_of_memory = isinstance(error, MemoryError)
         self._out_of_memory |= out_of_memory
         if len(part) == 1:
-            self._deliver(part[0], results, began, ended, 1)
+            self._deliver(part[0], error, began, time.monotonic(), 1)
             return out_of_memory
         self._split = True
-        logger.warning("%s: a batch of %d failed and is split", self._name, len(part), exc_info=results)
-        del results
+        logger.warning("%s: a batch of %d failed and is split", self._name, len(part), exc_info=error)
+        del error
         middle = len(part) // 2
         halves = part[:middle], part[middle:]
         too_large = [self._run_part(half) for half in halves]
@@ -148,7 +159,7 @@ class BatchRun(Generic[ItemT, ResultT]):
             with self._memory.leased(items, part[0].key, _cost(part)):
                 results = list(self._run_batch(items))
         except BaseException as error:  # noqa: BLE001 - not even an engine's SystemExit may leave futures open
-            return _as_value(error)
+            return as_value(error)
         if len(results) == len(part):
             return results
         # Splitting would not help, and might hand items the results of others.
@@ -168,7 +179,7 @@ class BatchRun(Generic[ItemT, ResultT]):
             return
         if isinstance(result, BaseException):
             self._errors += 1
-            entry.future.set_exception(_as_value(result))
+            entry.future.set_exception(as_value(result))
             return
         queued_ms, ran_ms = 1000 * (began - entry.arrived), 1000 * (ended - began)
         entry.future.set_result(Done(value=result, queued_ms=queued_ms, ran_ms=ran_ms, batch_size=batch_size))
@@ -187,7 +198,7 @@ def _cost(entries: Sequence[Waiting[ItemT, Done[ResultT]]]) -> float:
     return sum(entry.cost for entry in entries)
 
 
-def _as_value(error: BaseException) -> Exception:
+def as_value(error: BaseException) -> Exception:
     """Makes an exception fit for a future: one that keeps no tensors and does not end the thread that meets it.
 
     The frames of its traceback would keep the failed call's tensors on the device while the halves run.

@@ -13,15 +13,16 @@ from triptych.workers.batch_history import BatchHistory
 from triptych.workers.batch_memory import BatchMemory, Boundless
 from triptych.workers.batch_queue import BatchPolicy, BatchQueue, Waiting
 from triptych.workers.batch_run import BatchReport, BatchRun, Done, survive
+from triptych.workers.joining_run import JoinableBatch, JoiningRun
 
-__all__ = ["BatchPolicy", "BatchReport", "Batcher", "Done"]
+__all__ = ["BatchPolicy", "BatchReport", "Batcher", "Done", "JoinableBatch"]
 
 ItemT = TypeVar("ItemT")
 ResultT = TypeVar("ResultT")
 
 
 class Batcher(Generic[ItemT, ResultT]):
-    """Runs items in batches, on a thread of its own: the only one that calls `run_batch`.
+    """Runs items in batches, on a thread of its own: the only one that calls `run_batch` and `begin_batch`.
 
     It is work-conserving: an idle engine takes what there is, and batches grow because the engine is busy. It goes on
     whatever `run_batch` raises: a batch that fails is split until only the guilty items fail, and one that runs out of
@@ -34,6 +35,8 @@ class Batcher(Generic[ItemT, ResultT]):
         on_batch: Told of every batch, on the batcher's thread, after the batch's futures have ended.
         history: What earlier batches taught; from now on only the batcher's thread touches it.
         memory: Asked how large a batch may be, and for a lease before it runs.
+        begin_batch: For an engine whose batches items join and leave between steps: gives an empty one. Whatever may
+            run next joins at once, as long as the batch stays within its bounds. None: batches run as they were formed.
     """
 
     def __init__(
@@ -45,8 +48,10 @@ class Batcher(Generic[ItemT, ResultT]):
         on_batch: Callable[[BatchReport], None] | None = None,
         history: BatchHistory | None = None,
         memory: BatchMemory | None = None,
+        begin_batch: Callable[[], JoinableBatch[ItemT, ResultT]] | None = None,
     ) -> None:
         self._run_batch = run_batch
+        self._begin_batch = begin_batch
         self._name = name
         self._on_batch = on_batch
         self._history = history or BatchHistory()
@@ -145,11 +150,25 @@ class Batcher(Generic[ItemT, ResultT]):
         batch = self._next_batch()
         if not batch:
             return False
+        if self._begin_batch is not None:
+            JoiningRun(
+                self._begin_batch,
+                self._run_batch,
+                self._take,
+                self._history,
+                self._memory,
+                self._name,
+                self._report,
+            ).run(batch)
+            return True
         run = BatchRun(self._run_batch, self._history, self._memory, self._name, batch)
         run.run()
-        if self._on_batch is not None:
-            survive(self._on_batch, run.report())
+        survive(self._report, run.report())
         return True
+
+    def _report(self, report: BatchReport) -> None:
+        if self._on_batch is not None:
+            self._on_batch(report)
 
     def _next_batch(self) -> list[Waiting[ItemT, Done[ResultT]]]:
         """Waits for work and gives it, begun; an empty batch means stopped and drained."""
@@ -157,14 +176,23 @@ class Batcher(Generic[ItemT, ResultT]):
             with self._changed:
                 while (pause_s := self._pause_s()) != 0:
                     self._changed.wait(pause_s)
-                taken, dropped = self._queue.take(time.monotonic())
                 drained = self._stopping and not self._queue
-            # Outside the lock: futures call back their owners.
-            for entry in dropped:
-                survive(_cancel, entry.future)
-            batch = [entry for entry in taken if survive(entry.future.set_running_or_notify_cancel)]
+            batch = self._take()
             if batch or drained:
                 return batch
+
+    def _take(
+        self,
+        beside: Sequence[Waiting[ItemT, Done[ResultT]]] = (),
+        admit: Callable[[float], bool] = lambda _cost: True,
+    ) -> list[Waiting[ItemT, Done[ResultT]]]:
+        """Takes what may run next, beside what runs, and begins it."""
+        with self._changed:
+            taken, dropped = self._queue.take(time.monotonic(), beside, admit)
+        # Outside the lock: futures call back their owners.
+        for entry in dropped:
+            survive(_cancel, entry.future)
+        return [entry for entry in taken if survive(entry.future.set_running_or_notify_cancel)]
 
     def _pause_s(self) -> float | None:
         """Gives how long to wait for more; None is until told."""

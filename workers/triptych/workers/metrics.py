@@ -59,6 +59,14 @@ REMOTE_SECONDS = Histogram(
 )  # fmt: skip
 REMOTE_COST = Counter("triptych_remote_cost", "Money that calls of models outside are counted as", ["model"])
 CIRCUIT_OPEN = Gauge("triptych_circuit_open", "Whether a server outside is left alone for failing", ["host"])
+ENCODER_LOOKS = Counter(
+    "triptych_encoder_cache_looks", "Images looked up among those that are encoded, by outcome", ["model", "outcome"]
+)
+
+
+def count_encoder_look(model: str, hit: bool) -> None:
+    """Counts one image that was looked up."""
+    ENCODER_LOOKS.labels(model, "hit" if hit else "miss").inc()
 
 
 def count_batch(report: BatchReport) -> None:

@@ -20,25 +20,34 @@ log = logging.getLogger("triptych.memory")
 class ModelBatchLease:
     """The memory of one batch that runs; see `BatchLease`."""
 
-    def __init__(self, lease: Lease, peaks: Peaks, key: Hashable, cost: float) -> None:
+    def __init__(self, lease: Lease, peaks: Peaks, meter: MemoryMeter | None, key: Hashable, cost: float) -> None:
         self._lease = lease
         self._peaks = peaks
+        self._meter = meter
         self._key = key
-        self._cost = self.most_cost = cost
+        self._cost = self._most_cost = cost
 
     def admit(self, cost: float) -> bool:
         """See `BatchLease.admit`."""
         if not self._lease.grow(self._difference(self._cost + cost, self._cost)):
             return False
         self._cost += cost
-        self.most_cost = max(self.most_cost, self._cost)
+        self._most_cost = max(self._most_cost, self._cost)
         return True
 
-    def dismiss(self, cost: float) -> None:
-        """See `BatchLease.dismiss`."""
-        left = max(0.0, self._cost - cost)
-        self._lease.shrink(self._difference(self._cost, left))
-        self._cost = left
+    def settle(self, cost: float) -> None:
+        """See `BatchLease.settle`. What ran well until here is learned: a busy batch may never end."""
+        if cost < self._cost:
+            self._lease.shrink(self._difference(self._cost, cost))
+            self._cost = cost
+            self.learn()
+
+    def learn(self) -> None:
+        """Takes note of what was taken so far, if it can be told."""
+        if self._meter and (self._meter.alone or not self._lease.shared):
+            self._peaks.learn(self._key, self._most_cost, self._meter.taken_bytes())
+        else:
+            self._peaks.note_run(self._key, self._most_cost)
 
     def _difference(self, more: float, less: float) -> int:
         larger, smaller = (self._peaks.expected_bytes(self._key, cost) or 0 for cost in (more, less))
@@ -95,18 +104,14 @@ class ModelMemory:
             self._wait.observe(time.monotonic() - began)
             self._note_excess(lease)
             self._leased.set(lease.size_bytes)
-            measured = self._measurable and self._meter.begin()
-            batch = ModelBatchLease(lease, self._peaks, key, cost)
-            succeeded = False
+            meter = self._meter if self._measurable and self._meter.begin() else None
+            batch = ModelBatchLease(lease, self._peaks, meter, key, cost)
             try:
                 yield batch
-                succeeded = True
+                batch.learn()
             finally:
-                taken_bytes = self._meter.taken_bytes() if measured else 0
-                if succeeded and measured and (self._meter.alone or not lease.shared):
-                    self._peaks.learn(key, batch.most_cost, taken_bytes)
-                elif succeeded:
-                    self._peaks.note_run(key, batch.most_cost)
+                if meter:
+                    meter.taken_bytes()  # ends the measurement
                 self._leased.set(0)
                 # Some keep what their batches took, and whoever comes next has to know.
                 if self._meter.alone:

@@ -12,7 +12,7 @@ from typing import Generic, TypeVar
 from triptych.workers.batch_history import BatchHistory
 from triptych.workers.batch_memory import BatchMemory
 from triptych.workers.batcher import Batcher, BatchPolicy, BatchReport, Done
-from triptych.workers.engines.base import Engine
+from triptych.workers.engines.base import Engine, RunningEngine
 from triptych.workers.pace import Pace
 from triptych.workers.withdrawal import Withdrawal
 
@@ -52,6 +52,7 @@ class Station(Generic[ItemT, ResultT]):
             on_batch=self._note,
             history=history,
             memory=memory,
+            begin_batch=engine.begin_batch if isinstance(engine, RunningEngine) else None,
         )
 
     def start(self) -> None:

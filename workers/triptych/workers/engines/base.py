@@ -7,6 +7,7 @@ from collections.abc import Hashable, Sequence
 from typing import Generic, TypeVar
 
 from triptych.v1.common_pb2 import ModelRef
+from triptych.workers.joining_run import JoinableBatch
 from triptych.workers.memory_meters import MemoryMeter, ProcessMemory
 
 ItemT = TypeVar("ItemT")
@@ -61,3 +62,20 @@ class Engine(ABC, Generic[ItemT, ResultT]):
     def batch_key(self, item: ItemT) -> Hashable:  # noqa: ARG002 - engines that care override it
         """Items share a batch only if their keys are equal (same shape, same decoding options)."""
         return None
+
+
+class RunningEngine(Engine[ItemT, ResultT]):
+    """A model whose batches items join and leave between two steps, tokens for instance."""
+
+    @abstractmethod
+    def begin_batch(self) -> JoinableBatch[ItemT, ResultT]:
+        """Gives an empty batch. One at a time is used; what it holds of the device goes with it."""
+
+    def run_batch(self, items: Sequence[ItemT]) -> list[ResultT | Exception]:
+        """See `Engine.run_batch`: all join at once, and nobody later."""
+        batch = self.begin_batch()
+        numbers = [batch.join(item) for item in items]
+        outcomes: dict[int, ResultT | Exception] = {}
+        while len(outcomes) < len(numbers):
+            outcomes.update(batch.step())
+        return [outcomes[number] for number in numbers]

@@ -1,62 +1,126 @@
-"""Reads the prompts of a batch one by one, so that none pays for the length of another."""
+"""Reads one prompt in pieces, so that a long one holds up nobody: an image is encoded, or some tokens are read."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from transformers import DynamicCache
 
-from triptych.workers.engines.heeding import Unwanted
-from triptych.workers.engines.torch_heeding import model_left_when
+
+@dataclass(slots=True, kw_only=True)
+class PromptInputs:
+    """A prompt as the model takes it."""
+
+    ids: torch.Tensor
+    """Shape (1, tokens): the images' placeholders included."""
+    images: Sequence[Callable[[], ImageFeatures]] = ()
+    """Encodes each image."""
+    placeholder: int | None = None
+    """The token that stands for a row of an image's features."""
+    positional: Mapping[str, Any] = field(default_factory=dict)
+    """Of the images, what tells the tokens' positions."""
+    whole: Mapping[str, Any] | None = None
+    """What the forward pass takes of images where they cannot be encoded apart: the prompt is read in one piece."""
 
 
-def left_padded(prompts: Sequence[Sequence[int]], device: str) -> dict[str, Any]:
-    """Gives `input_ids` and `attention_mask` of shape (rows, tokens), padded on the left."""
-    longest = max(map(len, prompts))
-    ids = torch.zeros(len(prompts), longest, dtype=torch.long)
-    mask = torch.zeros(len(prompts), longest, dtype=torch.long)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(prompt)
-        mask[row, longest - len(prompt) :] = 1
-    return {"input_ids": ids.to(device), "attention_mask": mask.to(device)}
+@dataclass(frozen=True, slots=True)
+class ImageFeatures:
+    """An encoded image."""
+
+    rows: torch.Tensor
+    """Shape (placeholders, size of a token's embedding)."""
+    deeper: tuple[torch.Tensor, ...] = ()
+    """What some families add in their first layers: one each, of the same shape."""
+    kind: Callable[..., Any] = dict
+    """The type of output in which the model takes them."""
+
+    def nbytes(self) -> int:
+        """Gives the memory that it takes."""
+        return sum(one.nbytes for one in (self.rows, *self.deeper))
 
 
-def read_prompts(model: Any, inputs: dict[str, Any], stopped: Sequence[Callable[[], bool]]) -> DynamicCache | None:
-    """Gives the keys and values of all tokens but each prompt's last, with which generating begins.
+class Prefill:
+    """A prompt that is being read.
 
     Args:
-        model: A causal language model.
-        inputs: Of `left_padded`.
-        stopped: Per row, whether nobody wants it any more. All are asked all the time, so that each is heard at once;
-            the row being read is left at the next matrix multiplication. Zeros stand for a row that was not read.
+        model: With its language head.
+        inputs: The prompt.
+        chunk_tokens: Tokens of a piece; pieces begin at multiples of it, whatever else runs, so that no figure depends
+            on that. 0: all in one piece.
 
-    Returns:
-        None if no row was read.
+    Attributes:
+        cache: Keys and values of what was read.
+        next_position: Of the first token of the answer, as the model counts: shape (..., 1, 1), or None.
+        logits: Of the first token of the answer, shape (vocabulary,); None until all is read.
     """
-    ids = inputs["input_ids"]
-    row_count, longest = ids.shape
-    lengths = inputs["attention_mask"].sum(dim=1).tolist()
-    layers: list[tuple[torch.Tensor, torch.Tensor]] = []
-    for row, length in enumerate(lengths):
-        first = longest - length
-        try:
-            with model_left_when(model, lambda row=row: [stop() for stop in stopped][row]):  # type: ignore[misc]
-                alone = model(input_ids=ids[row : row + 1, first:-1], use_cache=True, logits_to_keep=1).past_key_values
-        except Unwanted:
-            continue
-        if not layers:
-            layers = [
-                (_room(row_count, longest - 1, layer.keys), _room(row_count, longest - 1, layer.values))
-                for layer in alone.layers
-            ]
-        for (keys, values), layer in zip(layers, alone.layers, strict=True):
-            keys[row, :, first:] = layer.keys[0]
-            values[row, :, first:] = layer.values[0]
-    return DynamicCache(layers) if layers else None
 
+    def __init__(self, model: Any, inputs: PromptInputs, chunk_tokens: int) -> None:
+        self.cache = DynamicCache(config=model.config)
+        self.logits: torch.Tensor | None = None
+        self._model = model
+        self._inputs = inputs
+        self._length = inputs.ids.shape[1]
+        self._chunk_tokens = chunk_tokens if chunk_tokens and inputs.whole is None else self._length
+        self._accepted = set(inspect.signature(model.forward).parameters)
+        self._positions = self._all_positions()
+        self.next_position = None if self._positions is None else self._positions[..., -1:] + 1
+        self._waiting = deque(inputs.images)
+        self._features: list[ImageFeatures] = []
+        self._read = 0
 
-def _room(row_count: int, token_count: int, like: torch.Tensor) -> torch.Tensor:
-    _, heads, _, size = like.shape
-    return like.new_zeros(row_count, heads, token_count, size)
+    def step(self) -> int:
+        """Encodes the next image, or reads the next tokens; gives how many tokens that was."""
+        if self._waiting:
+            self._features.append(self._waiting[0]())
+            self._waiting.popleft()
+            return len(self._features[-1].rows)
+        begin, end = self._read, min(self._read + self._chunk_tokens, self._length)
+        outputs = self._model(**self._chunk(begin, end), return_dict=True)
+        self._read = end
+        if end == self._length:
+            self.logits = outputs.logits[0, -1]
+            self._features.clear()
+        return end - begin
+
+    def _all_positions(self) -> torch.Tensor | None:
+        if "position_ids" not in self._accepted:
+            return None
+        ids = self._inputs.ids
+        asked = {"input_ids": ids, "attention_mask": torch.ones_like(ids), **self._inputs.positional}
+        positions: torch.Tensor = self._model._prepare_position_ids_for_generation(ids, asked)
+        return positions
+
+    def _chunk(self, begin: int, end: int) -> dict[str, Any]:
+        inputs = self._inputs
+        options: dict[str, Any] = {"use_cache": True, **(inputs.whole or {})}
+        if "logits_to_keep" in self._accepted:
+            options["logits_to_keep"] = 1
+        if self._positions is not None:
+            options["position_ids"] = self._positions[..., begin:end]
+        if "mm_token_type_ids" in inputs.positional:
+            options["mm_token_type_ids"] = inputs.positional["mm_token_type_ids"][:, :end]
+        prepared: dict[str, Any] = self._model.prepare_inputs_for_generation(
+            inputs.ids[:, begin:end], past_key_values=self.cache, is_first_iteration=True, **options
+        )
+        if features := self._features_of(begin, end):
+            prepared["mm_encoder_outputs"] = {"image": features}
+        return prepared
+
+    def _features_of(self, begin: int, end: int) -> Any:
+        """Gives the features of the placeholders among some tokens."""
+        if not self._features:
+            return None
+        stands = torch.eq(self._inputs.ids[0], self._inputs.placeholder or 0)
+        first, count = int(stands[:begin].sum()), int(stands[begin:end].sum())
+        if not count:
+            return None
+        chosen = slice(first, first + count)
+        output = {"pooler_output": [torch.cat([image.rows for image in self._features])[chosen]]}
+        if deeper := [torch.cat(layer)[chosen] for layer in zip(*(i.deeper for i in self._features), strict=True)]:
+            output["deepstack_features"] = deeper
+        return self._features[0].kind(**output)

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,15 +14,10 @@ from triptych.core.errors import FieldInvalid, InputTooLarge, InvalidInput, Medi
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.vision_pb2 import VisionResult
-from triptych.workers.engines.base import Engine
-from triptych.workers.engines.generation import (
-    Pixels,
-    Prompt,
-    cancelled,
-    context_tokens,
-    generate,
-    use_plain_decoding,
-)
+from triptych.workers.engines.base import Engine, RunningEngine
+from triptych.workers.engines.encoder_cache import image_key
+from triptych.workers.engines.generation import Pixels, Prompt
+from triptych.workers.engines.language_model import LanguageModel
 from triptych.workers.engines.paddle_ocr import PageImage
 from triptych.workers.engines.page_text import (
     NOTHING_READ,
@@ -34,8 +28,9 @@ from triptych.workers.engines.page_text import (
     page_text,
     shortened,
 )
-from triptych.workers.engines.prefill import left_padded, read_prompts
-from triptych.workers.engines.torch_device import default_dtype, device_of, memory_errors, memory_meter, weights_bytes
+from triptych.workers.engines.prefill import PromptInputs
+from triptych.workers.engines.running_batch import Ready, RunningBatch
+from triptych.workers.engines.torch_device import default_dtype, device_of, memory_meter, weights_bytes
 from triptych.workers.memory_meters import MemoryMeter
 
 # Texts of pages that are kept: further questions about a page do not read it again.
@@ -45,11 +40,10 @@ KEPT_PAGES = 256
 SYSTEM = "You read documents. Answer from the document, with the exact value copied from it; be brief."
 
 
-class ReaderEngine(Engine[Prompt, VisionResult]):
+class ReaderEngine(RunningEngine[Prompt, VisionResult]):
     """A language model that sees pages through OCR.
 
-    Every prompt of a batch is read alone and without padding, then all are continued together. On a CPU that is also
-    the cheapest way, and no text depends on what else is in the batch.
+    Pages of prompts that come at once are recognized together; while that lasts, rows that run wait.
 
     Args:
         folder: Of the language model, as transformers saves it.
@@ -59,6 +53,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         threads: CPU threads.
         dtype: Of the weights; None: bfloat16 where the device has instructions for it, else float32.
         max_prompt_tokens: Longest prompt; more takes a CPU minutes. Pages are cut to it, a caller's words never.
+        piece_tokens: Length of the pieces in which prompts are read.
     """
 
     def __init__(
@@ -71,6 +66,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         threads: int,
         dtype: torch.dtype | None = None,
         max_prompt_tokens: int = 8192,
+        piece_tokens: int = 512,
     ) -> None:
         self.model = model
         self._folder = folder
@@ -79,7 +75,8 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         self._threads = threads
         self.dtype = dtype or default_dtype(self._device)
         self._max_prompt_tokens = max_prompt_tokens
-        self._texts: OrderedDict[bytes, PageText] = OrderedDict()
+        self._piece_tokens = piece_tokens
+        self._texts: OrderedDict[Hashable, PageText] = OrderedDict()
 
     def load(self) -> None:
         """See `Engine.load`."""
@@ -87,16 +84,12 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         if self._ocr:
             self._ocr.load()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-        self._language_model: Any = (
+        self._network: Any = (
             AutoModelForCausalLM.from_pretrained(self._folder, dtype=self.dtype, local_files_only=True)
             .to(self._device)
             .eval()
         )
-        use_plain_decoding(self._language_model)
-        if self._device == "cpu":
-            from triptych.workers.engines.row_exact import make_row_exact
-
-            make_row_exact(self._language_model)
+        self._language_model = LanguageModel(self._network, self._tokenizer, piece_tokens=self._piece_tokens)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
@@ -106,7 +99,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
 
     def memory_bytes(self) -> int:
         """See `Engine.memory_bytes`. OCR's part is not counted, as it cannot tell: it is small."""
-        return weights_bytes(self._language_model)
+        return weights_bytes(self._network)
 
     def memory_meter(self) -> MemoryMeter:
         """See `Engine.memory_meter`."""
@@ -120,65 +113,62 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         """Tokens, estimated: of the prompt, of its pages, and of the longest answer."""
         return min(item.estimated_tokens(), self._max_prompt_tokens) + item.max_output_tokens
 
-    def batch_key(self, item: Prompt) -> bool:
-        """Whether there are images: prompts without do not wait until those of others are read."""
-        return bool(item.images())
+    def begin_batch(self) -> RunningBatch:
+        """See `RunningEngine.begin_batch`.
 
-    def run_batch(self, items: Sequence[Prompt]) -> list[VisionResult | Exception]:
-        """See `Engine.run_batch`.
-
-        Returns:
-            InputTooLarge, FieldInvalid, MediaTypeUnsupported or JobCancelled for a prompt that fails alone.
+        Results are InputTooLarge, FieldInvalid, MediaTypeUnsupported or JobCancelled for a prompt that fails alone.
         """
-        outcomes: dict[int, VisionResult | Exception] = {}
-        ready: dict[int, list[int]] = {}
-        for index, turns in enumerate(self.read_pages(items)):
-            if isinstance(turns, Exception):
-                outcomes[index] = turns
-                continue
-            try:
-                ready[index] = self._token_ids(turns, items[index].max_output_tokens)
-            except InvalidInput as error:
-                outcomes[index] = error
-        if ready:
-            prompts = [items[index] for index in ready]
-            outcomes.update(zip(ready, self._generate(list(ready.values()), prompts), strict=True))
-        return [outcomes[index] for index in range(len(items))]
+        return self._language_model.begin_batch(self, self.model)
 
-    def _generate(self, token_ids: list[list[int]], prompts: list[Prompt]) -> list[VisionResult | Exception]:
-        with memory_errors(), torch.inference_mode():
-            inputs = left_padded(token_ids, self._device)
-            cache = read_prompts(self._language_model, inputs, [prompt.stopped for prompt in prompts])
-        if cache is None:
-            return [cancelled() for _ in prompts]
-        inputs["past_key_values"] = cache
-        return generate(self._language_model, self._tokenizer, inputs, prompts, self.model)
+    def read(self, prompts: Sequence[Prompt], hear: Callable[[], object]) -> list[Ready]:
+        """See `Readings.read`: all, as pages are recognized together."""
+        turns = self.read_pages(prompts, hear)
+        return [self._ready(prompt, one) for prompt, one in zip(prompts, turns, strict=True)]
 
-    def read_pages(self, items: Sequence[Prompt]) -> list[Turns | Exception]:
-        """Gives the conversations with the text of each image in its place; all new images are read together."""
+    def _ready(self, prompt: Prompt, turns: Turns | Exception) -> Ready:
+        if isinstance(turns, Exception):
+            return turns
+        try:
+            ids = self._token_ids(turns, prompt.max_output_tokens)
+        except InvalidInput as error:
+            return error
+        inputs = PromptInputs(ids=torch.tensor([ids], device=self._device))
+        return inputs, self._language_model.answer_tokens(len(ids), prompt.max_output_tokens)
+
+    def read_pages(self, items: Sequence[Prompt], hear: Callable[[], object] = lambda: None) -> list[Turns | Exception]:
+        """Gives the conversations with the text of each image in its place; all new images are read together.
+
+        Args:
+            items: Whose images.
+            hear: Called again and again meanwhile: asks all who may be stopped.
+        """
         if self._ocr is None:
             return [_with_texts(item, {}) for item in items]
         texts = self._texts
-        keys = {id(image): _key(image) for item in items for image in item.images()}
-        askers: dict[bytes, list[Prompt]] = {}
-        new: dict[bytes, Pixels] = {}
+        # One tenant's pages are no help to another.
+        keys = {(id(item), id(image)): image_key(item.tenant, image) for item in items for image in item.images()}
+        askers: dict[Hashable, list[Prompt]] = {}
+        new: dict[Hashable, Pixels] = {}
         for item in items:
             for image in item.images():
-                key = keys[id(image)]
+                key = keys[id(item), id(image)]
                 askers.setdefault(key, []).append(item)
                 if key not in texts:
                     new[key] = image
         pages = self._ocr.run_batch(
-            [PageImage(pixels=image, stopped=_all_stopped(askers[key], items)) for key, image in new.items()]
+            [PageImage(pixels=image, stopped=_all_stopped(askers[key], hear)) for key, image in new.items()]
         )
-        found: dict[bytes, PageText | Exception] = {key: texts[key] for key in askers if key not in new}
+        found: dict[Hashable, PageText | Exception] = {key: texts[key] for key in askers if key not in new}
         found.update(zip(new, map(_text_or_error, pages), strict=True))
         _keep(texts, found)
-        return [_with_texts(item, {image: found[key] for image, key in keys.items()}) for item in items]
+        return [
+            _with_texts(item, {image: found[key] for (asker, image), key in keys.items() if asker == id(item)})
+            for item in items
+        ]
 
     def _token_ids(self, turns: Turns, max_output_tokens: int) -> list[int]:
         """The conversation as the model was trained to see it, its pages cut if it is too long."""
-        context = context_tokens(self._language_model)
+        context = self._language_model.context_tokens
         limit = min(self._max_prompt_tokens, context - min(max_output_tokens, context // 2))
         ids = self._templated(turns)
         if len(ids) <= limit:
@@ -214,7 +204,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         return list(ids["input_ids"])
 
 
-def _keep(texts: OrderedDict[bytes, PageText], found: dict[bytes, PageText | Exception]) -> None:
+def _keep(texts: OrderedDict[Hashable, PageText], found: dict[Hashable, PageText | Exception]) -> None:
     for key, text in found.items():
         if isinstance(text, PageText):
             texts[key] = text
@@ -223,13 +213,14 @@ def _keep(texts: OrderedDict[bytes, PageText], found: dict[bytes, PageText | Exc
         texts.popitem(last=False)
 
 
-def _key(image: Pixels) -> bytes:
-    return hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
+def _all_stopped(askers: list[Prompt], hear: Callable[[], object]) -> Callable[[], bool]:
+    """Whether none of the askers is wanted; all others are asked along."""
 
+    def ask() -> bool:
+        hear()
+        return sum(asker.stopped() for asker in askers) == len(askers)
 
-def _all_stopped(askers: list[Prompt], items: Sequence[Prompt]) -> Callable[[], bool]:
-    """Whether none of the askers is wanted. All items are asked, so that each is heard while the pages are read."""
-    return lambda: {id(item) for item in items if item.stopped()}.issuperset(map(id, askers))
+    return ask
 
 
 def _text_or_error(page: OcrPage | Exception) -> PageText | Exception:

@@ -7,12 +7,14 @@ import importlib.util
 import json
 import os
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from triptych.core.catalog import Catalog, ModelEntry
 from triptych.core.errors import FeatureDisabled, FieldInvalid, LanguageUnsupported, ModelNotFound
 from triptych.core.settings import Settings
+from triptych.workers import metrics
 from triptych.workers.batcher import BatchPolicy
 from triptych.workers.engines.base import Engine
 
@@ -133,14 +135,29 @@ def _transformers(entry: ModelEntry, catalog: Catalog, settings: Settings) -> An
     from triptych.workers.engines.transformers import TransformersEngine
 
     ref = catalog.ref(entry.name, f"transformers/{importlib.metadata.version('transformers')}")
-    return TransformersEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
+    return TransformersEngine(
+        catalog.folder(entry.name),
+        ref,
+        device=settings.device,
+        threads=threads(settings),
+        piece_tokens=settings.prompt_piece_tokens,
+        encoder_cache_bytes=settings.encoder_cache_bytes,
+        on_look=partial(metrics.count_encoder_look, entry.name),
+    )
 
 
 def _text(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
     from triptych.workers.engines.reader import ReaderEngine
 
     ref = catalog.ref(entry.name, f"transformers/{importlib.metadata.version('transformers')}")
-    return ReaderEngine(catalog.folder(entry.name), ref, None, device=settings.device, threads=threads(settings))
+    return ReaderEngine(
+        catalog.folder(entry.name),
+        ref,
+        None,
+        device=settings.device,
+        threads=threads(settings),
+        piece_tokens=settings.prompt_piece_tokens,
+    )
 
 
 def _reader(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
@@ -155,6 +172,7 @@ def _reader(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngin
         ocr,
         device=settings.device,
         threads=threads(settings),
+        piece_tokens=settings.prompt_piece_tokens,
     )
 
 

@@ -2,30 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
-from triptych.core.errors import FieldInvalid, InputTooLarge
+from triptych.core.errors import InputTooLarge
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
-from triptych.workers.engines.base import Engine
-from triptych.workers.engines.generation import (
-    Prompt,
-    cancelled,
-    context_tokens,
-    generate,
-    use_plain_decoding,
-)
+from triptych.workers.engines.base import RunningEngine
+from triptych.workers.engines.encoder_cache import EncoderCache
+from triptych.workers.engines.generation import Prompt
+from triptych.workers.engines.image_prompts import ImagePrompts
+from triptych.workers.engines.language_model import LanguageModel
+from triptych.workers.engines.row_exact import MoreThanCausal
+from triptych.workers.engines.running_batch import Ready, RunningBatch
 from triptych.workers.engines.torch_device import device_of, memory_errors, memory_meter, weights_bytes
 from triptych.workers.memory_meters import MemoryMeter
 
 
-class TransformersEngine(Engine[Prompt, VisionResult]):
+class TransformersEngine(RunningEngine[Prompt, VisionResult]):
     """A vision-language model loaded by its processor and model classes, whatever family it is.
 
     Args:
@@ -33,37 +32,65 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
         model: What results say.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads.
-        dtype: Of the weights; None: float32 on a CPU (batches then change no text), bfloat16 on a GPU.
+        dtype: Of the weights; None: float32 on a CPU, bfloat16 on a GPU.
+        piece_tokens: Length of the pieces in which prompts are read.
+        encoder_cache_bytes: Memory for encoded images.
+        on_look: Told whenever an image is looked up there, whether it was there.
     """
 
     def __init__(
-        self, folder: Path, model: ModelRef, *, device: str, threads: int, dtype: torch.dtype | None = None
+        self,
+        folder: Path,
+        model: ModelRef,
+        *,
+        device: str,
+        threads: int,
+        dtype: torch.dtype | None = None,
+        piece_tokens: int = 512,
+        encoder_cache_bytes: int = 0,
+        on_look: Callable[[bool], object] = lambda _hit: None,
     ) -> None:
         self.model = model
         self._folder = folder
         self._device = device_of(device)
         self._threads = threads
         self._dtype = dtype or (torch.float32 if self._device == "cpu" else torch.bfloat16)
+        self._piece_tokens = piece_tokens
+        self._cache = EncoderCache(encoder_cache_bytes, on_look)
 
     def load(self) -> None:
         """See `Engine.load`."""
         torch.set_num_threads(self._threads)
-        self._processor: Any = AutoProcessor.from_pretrained(self._folder, local_files_only=True)
-        self._processor.tokenizer.padding_side = "left"
+        processor: Any = AutoProcessor.from_pretrained(self._folder, local_files_only=True)
         self._network: Any = (
             AutoModelForImageTextToText.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
             .to(self._device)
             .eval()
         )
-        use_plain_decoding(self._network)
+        self._language_model = LanguageModel(self._network, processor.tokenizer, piece_tokens=self._piece_tokens)
+        self._prompts = ImagePrompts(processor, self._network, self._cache, apart=self._language_model.shares)
+        if self._language_model.shares and not self._images_are_read_causally():
+            self._language_model.let_rows_go_alone()
+            self._prompts = ImagePrompts(processor, self._network, self._cache, apart=False)
+        self._cache.forget()
+
+    def _images_are_read_causally(self) -> bool:
+        """Whether an image's tokens attend to those before them only, as text does: found out by trying."""
+        image = np.full((64, 64, 3), 128, np.uint8)
+        [result] = self.run_batch([Prompt(turns=(("user", (image, "What is this?")),), max_output_tokens=2)])
+        return not isinstance(result, MoreThanCausal)
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
         self.run_batch([Prompt(turns=(("user", ("Say hello.",)),), max_output_tokens=2)])
 
     def memory_bytes(self) -> int:
-        """See `Engine.memory_bytes`."""
-        return weights_bytes(self._network)
+        """See `Engine.memory_bytes`: the weights, and the encoded images that are kept."""
+        return weights_bytes(self._network) + self._cache.nbytes()
+
+    def forget(self) -> None:
+        """See `Engine.forget`. A batch that runs goes on with the images it began with, and keeps none."""
+        self._cache.forget()
 
     def memory_meter(self) -> MemoryMeter:
         """See `Engine.memory_meter`."""
@@ -73,73 +100,31 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
         """Tokens, estimated: of the prompt, of its images, and of the longest answer."""
         return item.estimated_tokens() + item.max_output_tokens
 
-    def batch_key(self, item: Prompt) -> int:
-        """Prompts of like length share a batch: padding at most doubles a row."""
-        return int(item.estimated_tokens()).bit_length()
+    def begin_batch(self) -> RunningBatch:
+        """See `RunningEngine.begin_batch`.
 
-    def run_batch(self, items: Sequence[Prompt]) -> list[VisionResult | Exception]:
-        """See `Engine.run_batch`.
-
-        Returns:
-            FieldInvalid, InputTooLarge or JobCancelled for a prompt that fails alone.
+        Results are FieldInvalid, InputTooLarge or JobCancelled for a prompt that fails alone.
         """
-        conversations = [_conversation(item) for item in items]
-        outcomes: dict[int, VisionResult | Exception] = {}
-        for index, item in enumerate(items):
-            error = cancelled() if item.stopped() else self._template_error(conversations[index])
-            if error:
-                outcomes[index] = error
-        with memory_errors():
-            while good := [index for index in range(len(items)) if index not in outcomes]:
-                inputs = self._inputs([conversations[index] for index in good])
-                too_long = self._too_long(inputs)
-                if any(too_long):
-                    # Rare enough to prepare the others once more.
-                    outcomes.update((index, error) for index, error in zip(good, too_long, strict=True) if error)
-                    continue
-                prompts = [items[index] for index in good]
-                results = generate(self._network, self._processor.tokenizer, inputs, prompts, self.model)
-                outcomes.update(zip(good, results, strict=True))
-        return [outcomes[index] for index in range(len(items))]
+        return self._language_model.begin_batch(self, self.model)
 
-    def _inputs(self, conversations: list[list[dict[str, Any]]]) -> Any:
-        return self._processor.apply_chat_template(
-            conversations,
-            add_generation_prompt=True,
-            tokenize=True,
-            return_dict=True,
-            return_tensors="pt",
-            processor_kwargs={"padding": True},
-        ).to(self._device, dtype=self._dtype)
+    def read(self, prompts: Sequence[Prompt], _hear: Callable[[], object]) -> list[Ready]:
+        """See `Readings.read`: up to the first one with images, as those take a while to prepare."""
+        ready: list[Ready] = []
+        for prompt in prompts:
+            ready.append(self._ready(prompt))
+            if prompt.images():
+                break
+        return ready
 
-    def _template_error(self, conversation: list[dict[str, Any]]) -> FieldInvalid | None:
-        """What the model's own template says against the conversation (a role it does not know, say)."""
+    def _ready(self, prompt: Prompt) -> Ready:
         try:
-            self._processor.apply_chat_template([conversation], add_generation_prompt=True, tokenize=False)
-        except Exception as error:  # noqa: BLE001 - templates are programs of the model's and raise what they like
-            return FieldInvalid("messages", f"the model's chat template refuses them: {error}")
-        return None
-
-    def _too_long(self, inputs: Any) -> list[InputTooLarge | None]:
-        limit = context_tokens(self._network) - 1
-        return [
-            InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
-            if length > limit
-            else None
-            for length in inputs["attention_mask"].sum(dim=1).tolist()
-        ]
-
-
-def _conversation(prompt: Prompt) -> list[dict[str, Any]]:
-    return [
-        {
-            "role": role,
-            "content": [
-                {"type": "text", "text": part}
-                if isinstance(part, str)
-                else {"type": "image", "image": Image.fromarray(part)}
-                for part in parts
-            ],
-        }
-        for role, parts in prompt.turns
-    ]
+            with memory_errors():
+                inputs = self._prompts.read(prompt)
+        except MemoryError:
+            raise
+        except Exception as error:  # noqa: BLE001 - the prompt's own failure: processors raise what they like
+            return error
+        length, limit = inputs.ids.shape[1], self._language_model.context_tokens - 1
+        if length > limit:
+            return InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
+        return inputs, self._language_model.answer_tokens(length, prompt.max_output_tokens)

@@ -107,6 +107,7 @@ def _prompt(
 ) -> Prompt:
     return Prompt(
         turns=turns,
+        tenant=attempt.tenant,
         max_output_tokens=max_output_tokens,
         temperature=config.temperature,
         top_p=config.top_p if config.HasField("top_p") else 1.0,
@@ -127,7 +128,7 @@ def _tell(attempt: Attempt, told: Told, max_output_tokens: int) -> None:
             ended = news is None
             text, token_count = news or (text, token_count)
         attempt.check()
-        # A batch that is run again begins anew: what was said is not said twice.
+        # After its batch failed it begins anew: what was said is not said twice.
         if len(text) > said and (ended or time.monotonic() - last >= TELL_EVERY_S):
             attempt.emit(JobEvent(text_delta=TextDelta(text=text[said:])))
             attempt.progress("generate", token_count, max_output_tokens, ProgressUnit.PROGRESS_UNIT_TOKEN)
