@@ -130,7 +130,8 @@ def test_pages_that_are_too_long_are_cut_in_the_middle_but_never_the_question(fo
     ocr = Scripted({10: page(*["a photo of a cat"] * 60, "the end"), 20: page("a dog")})
     engine = reader(folder, ocr, max_prompt_tokens=360)
     seen = []
-    engine._generate, generate = lambda ids, prompts: seen.extend(ids) or generate(ids, prompts), engine._generate
+    generate = engine._generate
+    engine._generate = lambda ids, *rest: seen.extend(ids) or generate(ids, *rest)
     result = alone(engine, prompt(image(10), image(20), "what is in the image ?"))
     assert result.usage.input_token_count <= 360
     text = engine._tokenizer.decode(seen[0])

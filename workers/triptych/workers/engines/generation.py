@@ -14,11 +14,14 @@ import torch
 from transformers import GenerationConfig, LogitsProcessor, LogitsProcessorList, StoppingCriteria, StoppingCriteriaList
 from transformers.utils import logging as transformers_logging
 
-from triptych.core.errors import JobCancelled
+from triptych.core.errors import InvalidInput, JobCancelled
 from triptych.v1.common_pb2 import ModelRef, TokenUsage
 from triptych.v1.vision_pb2 import FinishReason, VisionResult
+from triptych.workers.engines.constraints import Constraints
 from triptych.workers.engines.generated_text import GeneratedText
 from triptych.workers.engines.heeding import Unwanted
+from triptych.workers.engines.output_rules import FREE, OutputRules
+from triptych.workers.engines.token_choice import TokenChoice
 from triptych.workers.engines.torch_device import memory_errors
 from triptych.workers.engines.torch_heeding import model_left_when
 
@@ -43,6 +46,7 @@ class Prompt:
         seed: Makes sampling repeatable, whatever else is in the batch. Without one it is drawn here, not later: a batch
             that is run again, in halves, has to say the same again.
         stop_sequences: Generation ends before any of these.
+        rules: What the text is held to.
         stopped: Whether nobody wants it any more; asked at every token, and in between where all rows may be stopped.
         on_text: Told of all the text there is and how many tokens it took, each time there is more; never of a part of
             a stop sequence or of half a character. It begins anew if the batch is run again. The engine's thread calls.
@@ -54,6 +58,7 @@ class Prompt:
     top_p: float = 1.0
     seed: int = field(default_factory=lambda: secrets.randbits(62))
     stop_sequences: tuple[str, ...] = ()
+    rules: OutputRules = FREE
     stopped: Callable[[], bool] = lambda: False
     on_text: Callable[[str, int], None] = lambda _text, _token_count: None
 
@@ -68,7 +73,13 @@ class Prompt:
 
 
 def generate(
-    model: Any, tokenizer: Any, inputs: Mapping[str, Any], prompts: Sequence[Prompt], ref: ModelRef
+    model: Any,
+    tokenizer: Any,
+    inputs: Mapping[str, Any],
+    prompts: Sequence[Prompt],
+    ref: ModelRef,
+    constraints: Constraints,
+    documents: Sequence[Sequence[str]] | None = None,
 ) -> list[VisionResult | Exception]:
     """Continues every row of `inputs`, which are padded on the left; gives one result per prompt.
 
@@ -78,9 +89,11 @@ def generate(
         inputs: What the model takes: `input_ids` and `attention_mask` of shape (rows, tokens), and more.
         prompts: One per row.
         ref: For the results.
+        constraints: The model's.
+        documents: For each prompt the text of its pages; None: the model sees them.
 
     Returns:
-        JobCancelled for a row that was stopped.
+        JobCancelled for a row that was stopped; InvalidInput or OutputInvalid for one that cannot keep its rules.
 
     Raises:
         MemoryError: The batch does not fit the device.
@@ -92,6 +105,8 @@ def generate(
         _Row(prompt, tokenizer, end_tokens, length, max(1, min(prompt.max_output_tokens, room)))
         for prompt, length in zip(prompts, lengths, strict=True)
     ]
+    for index, row in enumerate(rows):
+        row.begin(constraints, documents[index] if documents is not None else None)
     config = GenerationConfig(
         do_sample=False,
         max_new_tokens=max(row.limit for row in rows),
@@ -146,6 +161,24 @@ class _Row:
         self._told = ""
         self._token_count = 0
         self._finish = FinishReason.FINISH_REASON_UNSPECIFIED
+        self._error: Exception | None = None
+        self.choice: TokenChoice | None = None
+
+    def begin(self, constraints: Constraints, documents: Sequence[str] | None) -> None:
+        """Decides how its tokens are chosen; a row that cannot keep its rules ends before it begins."""
+        try:
+            greedy = self.prompt.temperature <= 0
+            constraint = constraints.begin(self.prompt.rules, documents, self.limit, greedy=greedy)
+        except InvalidInput as error:
+            self._error, self.ended = error, True
+            return
+        if constraint or self.prompt.temperature > 0:
+            self.choice = TokenChoice(
+                temperature=self.prompt.temperature,
+                top_p=self.prompt.top_p,
+                seed=self.prompt.seed,
+                constraint=constraint,
+            )
 
     def wanted(self) -> bool:
         """Whether anybody waits for more of it."""
@@ -159,11 +192,13 @@ class _Row:
             self.ended = True
             return
         self._token_count += 1
-        if token in self._end_tokens:
+        if self.choice and self.choice.error:
+            self._error, self.ended = self.choice.error, True
+        elif token in self._end_tokens:
             self._end(FinishReason.FINISH_REASON_STOP)
         else:
             self._text.add(token)
-            if self._text.stopped:
+            if self._text.stopped or (self.choice and self.choice.finished):
                 self._end(FinishReason.FINISH_REASON_STOP)
             elif self._token_count == self.limit:
                 self._end(FinishReason.FINISH_REASON_LENGTH)
@@ -174,6 +209,8 @@ class _Row:
 
     def result(self, ref: ModelRef) -> VisionResult | Exception:
         """Gives what came of the row."""
+        if self._error:
+            return self._error
         if self._finish == FinishReason.FINISH_REASON_UNSPECIFIED:
             return cancelled()
         usage = TokenUsage(input_token_count=self._prompt_tokens, output_token_count=self._token_count)
@@ -199,35 +236,18 @@ class _RowStopper(StoppingCriteria):  # type: ignore[misc]  # the package has no
 
 
 class _RowSampler(LogitsProcessor):  # type: ignore[misc]  # the package has no types
-    """Samples the rows that have a temperature, each with its own generator; greedy rows stay as they are.
+    """Chooses the tokens of the rows that have a temperature or a constraint; other rows stay as they are.
 
-    A sampled row gets one token that is certain, so that the greedy choice after it picks that one: what a row samples
-    depends on its own seed only, not on its neighbours.
+    A row gets one token that is certain, so that the greedy choice after it picks that one.
     """
 
     def __init__(self, rows: Sequence[_Row]) -> None:
         self._rows = rows
-        self._generators = {
-            index: torch.Generator().manual_seed(row.prompt.seed)
-            for index, row in enumerate(rows)
-            if row.prompt.temperature > 0
-        }
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:  # noqa: ARG002
-        for index, generator in self._generators.items():
-            row = self._rows[index]
-            if row.ended:
-                continue
-            # Colder than this is greedy, and divides into infinities.
-            logits = scores[index].float().cpu() / max(row.prompt.temperature, 1e-4)
-            token = _sampled(logits, row.prompt.top_p, generator)
-            scores[index] = float("-inf")
-            scores[index, token] = 0.0
+        for index, row in enumerate(self._rows):
+            if row.choice and not row.ended:
+                token = row.choice.next(scores[index])
+                scores[index] = float("-inf")
+                scores[index, token] = 0.0
         return scores
-
-
-def _sampled(logits: torch.Tensor, top_p: float, generator: torch.Generator) -> int:
-    chances, order = torch.softmax(logits, dim=-1).sort(descending=True)
-    # The nucleus: the likeliest tokens until their mass reaches top_p, at least one.
-    kept = chances.cumsum(dim=-1) - chances < top_p
-    return int(order[torch.multinomial(chances * kept, 1, generator=generator)])

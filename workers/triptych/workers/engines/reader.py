@@ -16,14 +16,17 @@ from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.base import Engine
+from triptych.workers.engines.constraints import Constraints
 from triptych.workers.engines.generation import (
     Pixels,
     Prompt,
     cancelled,
     context_tokens,
+    end_token_ids,
     generate,
     use_plain_decoding,
 )
+from triptych.workers.engines.output_rules import NOT_FOUND
 from triptych.workers.engines.paddle_ocr import PageImage
 from triptych.workers.engines.page_text import (
     NOTHING_READ,
@@ -32,6 +35,7 @@ from triptych.workers.engines.page_text import (
     chat_messages,
     fair_shares,
     page_text,
+    pages_read,
     shortened,
 )
 from triptych.workers.engines.prefill import left_padded, read_prompts
@@ -42,6 +46,11 @@ KEPT_PAGES = 256
 # What the model is told if the caller tells it nothing. Of 52 questions about a public set of document images it got
 # 21 answered exactly and 27 in all; "answer with only the exact value" 20 and 20, a longer text 13 and 21.
 SYSTEM = "You read documents. Answer from the document, with the exact value copied from it; be brief."
+# What it is told instead where it can only copy.
+COPY_SYSTEM = (
+    "You read documents. Answer with the exact value copied from the document, and nothing else; "
+    f'if the document does not say it, answer "{NOT_FOUND}".'
+)
 
 
 class ReaderEngine(Engine[Prompt, VisionResult]):
@@ -92,6 +101,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
             .eval()
         )
         use_plain_decoding(self._language_model)
+        self._constraints = Constraints(self._tokenizer, end_token_ids(self._language_model, self._tokenizer))
         if self._device == "cpu":
             from triptych.workers.engines.row_exact import make_row_exact
 
@@ -127,6 +137,7 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
         """
         outcomes: dict[int, VisionResult | Exception] = {}
         ready: dict[int, list[int]] = {}
+        documents: list[list[str]] = []
         for index, turns in enumerate(self.read_pages(items)):
             if isinstance(turns, Exception):
                 outcomes[index] = turns
@@ -135,19 +146,25 @@ class ReaderEngine(Engine[Prompt, VisionResult]):
                 ready[index] = self._token_ids(turns, items[index].max_output_tokens)
             except InvalidInput as error:
                 outcomes[index] = error
+            else:
+                documents.append(pages_read(turns))
         if ready:
             prompts = [items[index] for index in ready]
-            outcomes.update(zip(ready, self._generate(list(ready.values()), prompts), strict=True))
+            outcomes.update(zip(ready, self._generate(list(ready.values()), prompts, documents), strict=True))
         return [outcomes[index] for index in range(len(items))]
 
-    def _generate(self, token_ids: list[list[int]], prompts: list[Prompt]) -> list[VisionResult | Exception]:
+    def _generate(
+        self, token_ids: list[list[int]], prompts: list[Prompt], documents: list[list[str]]
+    ) -> list[VisionResult | Exception]:
         with memory_errors(), torch.inference_mode():
             inputs = left_padded(token_ids, self._device)
             cache = read_prompts(self._language_model, inputs, [prompt.stopped for prompt in prompts])
         if cache is None:
             return [cancelled() for _ in prompts]
         inputs["past_key_values"] = cache
-        return generate(self._language_model, self._tokenizer, inputs, prompts, self.model)
+        return generate(
+            self._language_model, self._tokenizer, inputs, prompts, self.model, self._constraints, documents
+        )
 
     def read_pages(self, items: Sequence[Prompt]) -> list[Turns | Exception]:
         """Gives the conversations with the text of each image in its place; all new images are read together."""
@@ -253,5 +270,5 @@ def _with_texts(item: Prompt, texts: dict[int, PageText | Exception]) -> Turns |
             "no text was recognized in the image, and this model answers from text alone; name one that sees images"
         )
     if item.images() and turns[0][0] != "system":
-        turns.insert(0, ("system", [SYSTEM]))
+        turns.insert(0, ("system", [COPY_SYSTEM if item.rules.copied else SYSTEM]))
     return turns

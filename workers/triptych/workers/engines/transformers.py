@@ -14,10 +14,12 @@ from triptych.core.errors import FieldInvalid, InputTooLarge
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.base import Engine
+from triptych.workers.engines.constraints import Constraints
 from triptych.workers.engines.generation import (
     Prompt,
     cancelled,
     context_tokens,
+    end_token_ids,
     generate,
     use_plain_decoding,
 )
@@ -55,6 +57,8 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
             .eval()
         )
         use_plain_decoding(self._network)
+        tokenizer = self._processor.tokenizer
+        self._constraints = Constraints(tokenizer, end_token_ids(self._network, tokenizer))
 
     def warm_up(self) -> None:
         """See `Engine.warm_up`."""
@@ -93,7 +97,9 @@ class TransformersEngine(Engine[Prompt, VisionResult]):
                     outcomes.update((index, error) for index, error in zip(good, too_long, strict=True) if error)
                     continue
                 prompts = [items[index] for index in good]
-                results = generate(self._network, self._processor.tokenizer, inputs, prompts, self.model)
+                results = generate(
+                    self._network, self._processor.tokenizer, inputs, prompts, self.model, self._constraints
+                )
                 outcomes.update(zip(good, results, strict=True))
         return [outcomes[index] for index in range(len(items))]
 
