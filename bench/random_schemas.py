@@ -4,9 +4,20 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-NAMES = st.sampled_from(["a", "b", "total", "naïve key", 'quo"te', "back\\slash", "日本", "😀", "line\nbreak", "a/b~c", ""])
+NAMES = st.sampled_from(
+    ["a", "b", "total", "naïve key", 'quo"te', "back\\slash", "日本", "😀", "line\nbreak", "a/b~c", ""]
+)
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FFF, exclude_characters="\x7f"), max_size=6)
-PATTERNS = ["^[a-z]+$", "^\\d{3}-\\d{2}$", "[A-Z]{2}", "^(red|green|blue)$", "^[^@ ]+@[a-z]+\\.(com|org)$", "é+", "^$", "^\\w{1,5}\\.?$"]
+PATTERNS = [
+    "^[a-z]+$",
+    "^\\d{3}-\\d{2}$",
+    "[A-Z]{2}",
+    "^(red|green|blue)$",
+    "^[^@ ]+@[a-z]+\\.(com|org)$",
+    "é+",
+    "^$",
+    "^\\w{1,5}\\.?$",
+]
 FORMATS = ["date", "time", "date-time", "ipv4", "ipv6", "uuid", "email", "hostname"]
 
 
@@ -47,7 +58,9 @@ VALUES = st.recursive(
     max_leaves=3,
 )
 LEAVES = st.one_of(
-    st.sampled_from([{"type": "null"}, {"type": "boolean"}, {"type": ["string", "null"]}, {"type": ["integer", "boolean"]}]),
+    st.sampled_from(
+        [{"type": "null"}, {"type": "boolean"}, {"type": ["string", "null"]}, {"type": ["integer", "boolean"]}]
+    ),
     _strings(),
     _numbers(),
     st.lists(VALUES, min_size=1, max_size=3).map(lambda values: {"enum": values}),

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 # Drafts before these mean other things by the same words.
 DRAFTS = ("draft-06", "draft-07", "2019-09", "2020-12")
+# Numbers within bounds and formats are not longer.
+_WRITTEN_BYTES = 40
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SCHEMA_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 _SCHEMAS = (
@@ -59,9 +62,33 @@ def not_enforced(schema: dict[str, Any]) -> str:
     return ""
 
 
+def obligation(schema: dict[str, Any]) -> int:
+    """Gives a bound of the bytes that a document has to have once it has begun any one part of the schema.
+
+    Everything that could be required is added up, so it is many times too high for schemas of alternatives.
+    """
+    definitions = len(
+        json.dumps([schema.get(key, {}) for key in ("$defs", "definitions")], ensure_ascii=False).encode()
+    )
+    return _obligation(schema, definitions)
+
+
 def place_of(schema: dict[str, Any], keys: list[str]) -> str:
     """Gives the JSON Pointer of the first schema that has one of the keys; empty if none has."""
     return next((pointer for pointer, part in subschemas(schema) if any(key in part for key in keys)), "")
+
+
+def _obligation(part: Any, definitions: int) -> int:
+    if isinstance(part, list):
+        return sum(_obligation(item, definitions) for item in part)
+    if not isinstance(part, dict):
+        return len(json.dumps(part, ensure_ascii=False).encode()) + 1
+    size = definitions if "$ref" in part else 0
+    for key, value in part.items():
+        size += len(key.encode()) + _obligation(value, definitions)
+    length, items = (part.get(key, 0) for key in ("minLength", "minItems"))
+    size += length if isinstance(length, int) else 0
+    return size * max(items if isinstance(items, int) else 0, 1) + _WRITTEN_BYTES
 
 
 def _escaped(name: str) -> str:

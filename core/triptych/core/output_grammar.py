@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
 
 from triptych.core.errors import FieldInvalid, SchemaInvalid
-from triptych.core.json_schemas import not_enforced, place_of
+from triptych.core.json_schemas import not_enforced, obligation, place_of
 
 # Compiling stays below a tenth of a second with these, and a step below 20 ms, whatever is asked for.
 LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, verbose_errors=False)
@@ -30,20 +30,24 @@ class OutputGrammar:
     Attributes:
         rules: Lark rules of llguidance; that of the output is named `output`, or it is the terminal `OUTPUT`.
         is_json: Whether the output is a JSON document.
+        obligation: About how many bytes one more character can oblige the output to at most; None: nobody knows.
     """
 
     rules: str
     is_json: bool = False
+    obligation: int | None = None
 
-    def lark(self, *, before: str = "") -> str:
+    def lark(self, *, before: str = "", forcing: bool = True) -> str:
         """Gives the grammar as llguidance takes it.
 
         Args:
             before: What stands before the output in the tokens, but not in their text: some tokenizers begin every word
                 with a blank.
+            forcing: Whether text without an alternative is to be written with the very tokens of the tokenizer.
         """
         start = f"{json.dumps(before)} output" if before else "output"
-        return LLMatcher.grammar_from_lark(f"start: {start}\n{self.rules}")
+        options = "" if forcing else '%llguidance {"no_forcing": true}\n'
+        return LLMatcher.grammar_from_lark(f"{options}start: {start}\n{self.rules}")
 
     def accepts(self, text: str) -> bool:
         """Whether a text is a whole output; takes a time proportional to its length."""
@@ -54,9 +58,9 @@ class OutputGrammar:
 
 def json_grammar(schema: str) -> OutputGrammar:
     """Gives the grammar of the documents that satisfy a JSON Schema."""
-    return OutputGrammar(
-        f"output: %json {json.dumps({**json.loads(schema), 'x-guidance': _JSON_WRITING})}", is_json=True
-    )
+    loaded = json.loads(schema)
+    rules = f"output: %json {json.dumps({**loaded, 'x-guidance': _JSON_WRITING})}"
+    return OutputGrammar(rules, is_json=True, obligation=obligation(loaded))
 
 
 def regex_grammar(pattern: str) -> OutputGrammar:
@@ -67,7 +71,8 @@ def regex_grammar(pattern: str) -> OutputGrammar:
 
 def choice_grammar(choices: Sequence[str]) -> OutputGrammar:
     """Gives the grammar of a few texts."""
-    return OutputGrammar("output: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices))
+    rules = "output: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+    return OutputGrammar(rules, obligation=max(len(choice.encode()) for choice in choices))
 
 
 def piece_grammar(documents: Sequence[Sequence[str]], otherwise: str) -> OutputGrammar:
@@ -82,7 +87,8 @@ def piece_grammar(documents: Sequence[Sequence[str]], otherwise: str) -> OutputG
         for index, pieces in enumerate(documents)
     )
     alternatives = " | ".join([json.dumps(otherwise), *(f"RUN{index}" for index in range(len(documents)))])
-    return OutputGrammar(f"output: {alternatives}\n{terminals}")
+    longest = max((len(piece.encode()) for pieces in documents for piece in pieces), default=0)
+    return OutputGrammar(f"output: {alternatives}\n{terminals}", obligation=2 * longest + len(otherwise))
 
 
 def check_schema_grammar(schema: str, field: str) -> None:

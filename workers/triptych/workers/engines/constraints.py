@@ -52,7 +52,7 @@ class Constraints:
         words, matcher = self._words, self._matcher(grammar)
         complete = words.byte_tokens is not None
         draft = ByteDraft(grammar, words) if complete else WordDraft(matcher.deep_copy(), words)
-        constraint = GrammarConstraint(matcher, words, draft, limit, greedy=greedy)
+        constraint = GrammarConstraint(matcher, words, draft, grammar, limit, greedy=greedy)
         least = constraint.least_tokens
         if least is None and not complete:
             raise FieldInvalid("config", "no output as asked for can be written with the tokens of this model")
@@ -69,7 +69,9 @@ class Constraints:
     def _matcher(self, grammar: OutputGrammar) -> LLMatcher:
         """A matcher of tokens, at the beginning."""
         if grammar not in self._compiled:
-            matcher = LLMatcher(self._words.native, grammar.lark(before=self._words.before), log_level=0, limits=LIMITS)
+            words = self._words
+            lark = grammar.lark(before=words.before, forcing=words.byte_tokens is not None)
+            matcher = LLMatcher(words.native, lark, log_level=0, limits=LIMITS)
             if matcher.is_error():
                 raise FieldInvalid("config", f"the output cannot be held to this: {matcher.get_error()[:200]}")
             self._compiled[grammar] = matcher

@@ -21,7 +21,7 @@ SHORT_BYTES = 24
 MAX_FAILURES = 20
 # What most likely ends something comes first.
 _LIKELY = b'"}]0,:ntf[{-1a. '
-_ASCII = (*_LIKELY, *(byte for byte in range(128) if byte not in _LIKELY))
+_BYTES = (*_LIKELY, *(byte for byte in range(256) if byte not in _LIKELY))
 
 
 class Draft(Protocol):
@@ -152,5 +152,4 @@ def _byte(symbol: int) -> bytes:
 
 def _bytes_of(mask: bytes) -> list[int]:
     bits = int.from_bytes(mask, "little")
-    # A byte of another script is tried where nothing else may come.
-    return [byte for byte in _ASCII if bits >> byte & 1] or [byte for byte in range(128, 256) if bits >> byte & 1]
+    return [byte for byte in _BYTES if bits >> byte & 1]

@@ -10,6 +10,7 @@ import torch
 from llguidance import LLMatcher
 
 from triptych.core.errors import OutputInvalid
+from triptych.core.output_grammar import OutputGrammar
 from triptych.workers.engines.drafts import Draft
 from triptych.workers.engines.token_bytes import TokenBytes
 
@@ -30,15 +31,20 @@ class GrammarConstraint:
         matcher: Of the tokenizer's tokens, at the beginning of the text.
         words: The tokenizer.
         draft: Of the same text.
+        grammar: Of the text.
         limit: Tokens that may come, with the one that ends the turn.
         greedy: Whether the likeliest token is chosen: the others are of no use then.
     """
 
-    def __init__(self, matcher: LLMatcher, words: TokenBytes, draft: Draft, limit: int, *, greedy: bool) -> None:
+    def __init__(
+        self, matcher: LLMatcher, words: TokenBytes, draft: Draft, grammar: OutputGrammar, limit: int, *, greedy: bool
+    ) -> None:
         self._error: OutputInvalid | None = None
         self._matcher = matcher
         self._words = words
         self._draft = draft
+        self._is_json = grammar.is_json
+        self._obligation = grammar.obligation
         self._left = self._look_at = limit
         self._wanted = 1 if greedy else LIKELIEST_WORDS
         self._ending = draft.ending(None, limit)
@@ -88,41 +94,52 @@ class GrammarConstraint:
 
     def _ample(self) -> bool:
         """Whether there is room for any token and for an ending after it."""
-        if self._words.byte_tokens is None:
+        if self._words.byte_tokens is None or self._obligation is None:
             return False
         if self._left > self._look_at:
             return True
-        self._ending = self._ending or self._draft.ending(None, self._left)
-        edge = AMPLE_FACTOR * (len(self._ending) if self._ending else self._left) + AMPLE_MORE
+        edge = self._edge() + self._obligation
         self._look_at = max(self._left - LOOK_EVERY, edge)
         return self._left > edge
 
-    def _leave_room(self, values: npt.NDArray[np.float32]) -> None:
-        """Keeps those of the likeliest tokens after which an ending fits."""
+    def _edge(self) -> int:
+        """With so few tokens left even one inside a string can be one too many."""
         self._ending = self._ending or self._draft.ending(None, self._left)
-        kept = np.full(len(values), -np.inf, np.float32)
-        count = 0
-        for token in self._likeliest(values):
-            if token in self._words.end_tokens or (self._ending and token == self._ending[0]):
-                fits = True
-            else:
-                ending = self._draft.ending(token, self._left - 1) if self._left > 1 else None
-                fits = ending is not None and len(ending) < self._left
-                if ending:
-                    self._endings[token] = ending
-            if fits:
+        return AMPLE_FACTOR * (len(self._ending) if self._ending else self._left) + AMPLE_MORE
+
+    def _leave_room(self, values: npt.NDArray[np.float32]) -> None:
+        """Keeps those tokens after which an ending fits; of the doubtful ones looks at the likeliest only."""
+        doubtful = values > -np.inf
+        if self._is_json and self._words.byte_tokens and self._left > self._edge():
+            opening = self._words.opens_json[: len(values)]
+            doubtful[: len(opening)] &= opening
+        kept = np.where(doubtful, -np.inf, values).astype(np.float32)
+        best, count = kept.max(), 0
+        for token in self._likeliest(values, doubtful):
+            if self._wanted == 1 and best >= values[token]:
+                break
+            if self._fits(token):
                 kept[token] = values[token]
                 count += 1
             if count == self._wanted:
                 break
-        if not count and self._ending:
+        if not (kept > -np.inf).any() and self._ending:
             kept[self._ending[0]] = values[self._ending[0]]
         if (kept > -np.inf).any():
             values[:] = kept
 
-    def _likeliest(self, values: npt.NDArray[np.float32]) -> list[int]:
+    def _fits(self, token: int) -> bool:
+        """Whether the text can still be ended after a token."""
+        if token in self._words.end_tokens or (self._ending and token == self._ending[0]):
+            return True
+        ending = self._draft.ending(token, self._left - 1) if self._left > 1 else None
+        if ending:
+            self._endings[token] = ending
+        return ending is not None and len(ending) < self._left
+
+    def _likeliest(self, values: npt.NDArray[np.float32], doubtful: npt.NDArray[np.bool_]) -> list[int]:
         most = LIKELIEST if self._words.byte_tokens else LIKELIEST_WORDS
-        possible: npt.NDArray[Any] = np.flatnonzero(values > -np.inf)
+        possible: npt.NDArray[Any] = np.flatnonzero(doubtful)
         if len(possible) > most:
             possible = possible[np.argpartition(-values[possible], most)[:most]]
         likeliest: list[int] = possible[np.argsort(-values[possible], kind="stable")].tolist()

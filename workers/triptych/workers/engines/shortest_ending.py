@@ -17,6 +17,7 @@ _MAX_OTHERS = 256
 # So many symbols are words that begin differently, more are any character.
 _FEW = 16
 _JSON_BLANKS = frozenset(b" \n\r\t")
+_JSON_CLOSING = frozenset(b"}]")
 # Symbols, the last one first.
 _Path = tuple[Any, int] | None
 
@@ -151,6 +152,7 @@ def _search(
         if others is None:
             if state.shape and not state.shape.in_string:
                 candidates = [symbol for symbol in candidates if symbol not in _JSON_BLANKS]
+                candidates.sort(key=lambda symbol: symbol not in _JSON_CLOSING)
             if later := candidates[_FIRST : _FIRST + _MAX_OTHERS]:
                 late = replace(state, detours=detours + effort.later_cost)
                 heapq.heappush(heap, (estimate + effort.later_cost, minus_size, next(order), late, later))
@@ -163,7 +165,9 @@ def _search(
                 data = data_of(symbol)
                 next_shape = state.shape.after(data) if state.shape else None
                 cost = detours + (effort.detour_cost if rank and others is None else 0)
-                add(there, len(data) - minus_size, next_shape, cost, (state.path, symbol), one_of)
+                # The first bytes of characters of other scripts look alike until the second one.
+                likes = 1 if data[:1] > b"\xc1" else one_of
+                add(there, len(data) - minus_size, next_shape, cost, (state.path, symbol), likes)
     return None
 
 

@@ -56,7 +56,7 @@ def _check_document(schema_text: str, text: str) -> None:
     try:
         # Of floats 0.3 is no multiple of 0.1.
         schema = json.loads(schema_text, parse_float=decimal.Decimal)
-        document = json.loads(text, parse_float=decimal.Decimal)
+        document = json.loads(text, parse_float=_number)
         draft = validator_for(schema, default=Draft202012Validator)
         # Left in, it would lead back to the validator as it was.
         schema.pop("$schema", None)
@@ -68,6 +68,14 @@ def _check_document(schema_text: str, text: str) -> None:
         raise OutputInvalid(
             f"the model's output does not satisfy the schema: at {error.json_path}: {error.message[:300]}"
         )
+
+
+def _number(text: str) -> decimal.Decimal | float:
+    try:
+        return decimal.Decimal(text)
+    except decimal.InvalidOperation:
+        # 1e99999999999999999999: nobody computes with that.
+        return float(text)
 
 
 class _TooManySteps(Exception):
