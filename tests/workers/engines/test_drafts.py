@@ -28,7 +28,7 @@ TREE = {
         ({"type": "object"}, "{}"),
         ({"type": "object", "properties": {"a": {"type": "string"}, "b": {}}, "required": ["a"]}, '{"a":""}'),
         ({"type": "array", "minItems": 3, "items": {"type": "integer"}}, "[0,0,0]"),
-        ({"anyOf": [{"type": "string", "minLength": 40}, {"type": "null"}]}, "null"),
+        ({"anyOf": [{"type": "string", "minLength": 100}, {"type": "null"}]}, "null"),
         (TREE, '{"b":0}'),
     ],
 )

@@ -16,7 +16,7 @@ from triptych.workers.engines.token_bytes import TokenBytes
 # Grammars whose matchers and endings are kept: a form is filled in again and again.
 KEPT_GRAMMARS = 64
 # An ending of so many bytes is not made shorter.
-SHORT_BYTES = 24
+SHORT_BYTES = 80
 # After so many searches that found nothing no more are made.
 MAX_FAILURES = 20
 # What most likely ends something comes first.

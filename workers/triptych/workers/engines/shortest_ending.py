@@ -62,7 +62,7 @@ class _Effort:
         byte_cost: Of a byte, written or needed to close what is open.
         detour_cost: Of a symbol that is not the likeliest one.
         later_cost: Of one that is not among the likeliest ones.
-        max_alike: States with the same symbols allowed that are looked at: more are a loop, or a long count.
+        max_alike: States with the same choice of symbols that are looked at: more are a loop, or a long count.
     """
 
     max_states: int
@@ -72,8 +72,12 @@ class _Effort:
     max_alike: int
 
 
-# Follows the likeliest symbols as far as it can: fast, and what it finds is mostly the shortest.
-_STRAIGHT = _Effort(max_states=400, byte_cost=0, detour_cost=4, later_cost=8, max_alike=60)
+# These follow the likeliest symbols as far as they can: fast, and what they find is mostly the shortest. The first one
+# leaves a loop soon, the second one counts.
+_STRAIGHT = (
+    _Effort(max_states=300, byte_cost=0, detour_cost=4, later_cost=8, max_alike=4),
+    _Effort(max_states=400, byte_cost=0, detour_cost=4, later_cost=8, max_alike=60),
+)
 # The A* search: finds what is truly short.
 _SHORT = _Effort(max_states=1000, byte_cost=1, detour_cost=0, later_cost=8, max_alike=60)
 # For what takes thousands of bytes: a fifth of a second.
@@ -105,7 +109,9 @@ def shortest_ending(
     Returns:
         None if nothing was found with reasonable effort.
     """
-    found = _search(matcher, allowed, data_of, shape, _STRAIGHT)
+    found = None
+    for effort in _STRAIGHT:
+        found = _search(matcher, allowed, data_of, shape, effort) if found is None else found
     if straight:
         return found
     if found is None or len(found) > enough:
@@ -144,18 +150,23 @@ def _search(
         estimate, minus_size, _, state, others = heapq.heappop(heap)
         if not state.mask:
             return _unwound(state.path)
-        if others is None:
-            if turns[state.shape, state.mask] == effort.max_alike:
-                continue
-            turns[state.shape, state.mask] += 1
         candidates, detours = others or allowed(state.mask), state.detours
         if others is None:
             if state.shape and not state.shape.in_string:
                 candidates = [symbol for symbol in candidates if symbol not in _JSON_BLANKS]
                 candidates.sort(key=lambda symbol: symbol not in _JSON_CLOSING)
-            if later := candidates[_FIRST : _FIRST + _MAX_OTHERS]:
-                late = replace(state, detours=detours + effort.later_cost)
-                heapq.heappush(heap, (estimate + effort.later_cost, minus_size, next(order), late, later))
+            if len(candidates) > 1:
+                if turns[state.shape, state.mask] == effort.max_alike:
+                    continue
+                turns[state.shape, state.mask] += 1
+            rest = candidates[_FIRST : _FIRST + _MAX_OTHERS]
+            ascii_rest = [symbol for symbol in rest if data_of(symbol)[:1] < b"\x80"]
+            # Other scripts come last: each has its own first bytes.
+            foreign = rest[len(ascii_rest) :] if ascii_rest else []
+            for more, cost in ((ascii_rest or rest, effort.later_cost), (foreign, 4 * effort.later_cost)):
+                if more:
+                    late = replace(state, detours=detours + cost)
+                    heapq.heappush(heap, (estimate + cost, minus_size, next(order), late, more))
             one_of, candidates = len(candidates), candidates[:_FIRST]
         else:
             one_of = _FIRST + len(others)
