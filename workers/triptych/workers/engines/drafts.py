@@ -19,6 +19,9 @@ KEPT_GRAMMARS = 64
 SHORT_BYTES = 80
 # After so many searches that found nothing no more are made.
 MAX_FAILURES = 20
+# Bytes of a known ending that are left out at most, and what closes a value that was begun instead of another one.
+_MAX_SKIPPED = 16
+_CLOSINGS = (b'"', b"}", b"]", b"0")
 # What most likely ends something comes first.
 _LIKELY = b'"}]0,:ntf[{-1a. '
 _BYTES = (*_LIKELY, *(byte for byte in range(256) if byte not in _LIKELY))
@@ -95,10 +98,13 @@ class ByteDraft:
         matcher = self._matcher.deep_copy()
         if not matcher.consume_tokens(list(data)):
             return None
-        # The ending from before is often good after more of a string.
-        known = _without(self._known, data)
-        tokens = self._tokens(known) if known is not None and _ends(matcher, known) else None
-        if (tokens is None or len(tokens) > most) and self._failures < MAX_FAILURES:
+        known = _adapted(matcher, self._known, data) if self._known is not None else None
+        tokens = self._tokens(known) if known is not None else None
+        if token is None:
+            self._known = known
+        # After a token that is only tried a longer ending will do: there are others to try.
+        too_long = tokens is None or (token is None and len(tokens) > most)
+        if too_long and self._failures < MAX_FAILURES:
             shape = self._shape and self._shape.after(data)
             found = shortest_ending(matcher, _bytes_of, _byte, shape, straight=True)
             self._failures += found is None
@@ -139,6 +145,17 @@ class WordDraft:
 def _without(ending: bytes | None, data: bytes) -> bytes | None:
     """What is left of an ending after some bytes, if it begins with them; else the ending."""
     return ending.removeprefix(data) if ending is not None else None
+
+
+def _adapted(matcher: LLMatcher, ending: bytes, data: bytes) -> bytes | None:
+    """Gives an ending that is good now, made of one that was good before the last bytes: cheaper than to search.
+
+    More of a string or a number changes nothing, blanks neither; what was opened is closed, what was written left out.
+    """
+    tried = dict.fromkeys((ending.removeprefix(data), ending.removeprefix(data.strip()), ending))
+    shorter = (ending[skipped:] for skipped in range(1, min(len(ending), _MAX_SKIPPED)))
+    closed = (closing + ending[skipped:] for skipped in range(2) for closing in _CLOSINGS)
+    return next((found for found in (*tried, *closed, *shorter) if _ends(matcher, found)), None)
 
 
 def _ends(matcher: LLMatcher, ending: bytes) -> bool:
