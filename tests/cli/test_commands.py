@@ -175,6 +175,27 @@ async def test_see_prints_what_the_model_says(server: StandIn, triptych: Triptyc
     assert (await triptych("see", files[0], "What is this?")).stdout == "a cat\n"
 
 
+async def test_see_holds_the_output_to_what_is_asked_for(
+    server: StandIn, triptych: Triptych, files: list[str], tmp_path: Path
+) -> None:
+    server.jobs.outcome = {"result": JobResult(vision={"text": "{}", "output_json": "{}"})}
+    schema = tmp_path / "schema.json"
+    schema.write_text('{"type": "object"}', "utf-8")
+    for options in (
+        ("--schema", str(schema)),
+        ("--regex", "[a-z]+"),
+        ("--choice", "yes", "--choice", "no"),
+        ("--copy",),
+    ):
+        assert (await triptych("see", files[0], "What?", *options)).stdout == "{}\n"
+    configs = [spec.vision.config for spec in server.jobs.specs]
+    assert [config.output_json_schema for config in configs] == ['{"type": "object"}', "", "", ""]
+    assert [config.output_regex for config in configs] == ["", "[a-z]+", "", ""]
+    assert [list(config.output_choices) for config in configs] == [[], [], ["yes", "no"], []]
+    assert [config.enable_copying for config in configs] == [False, False, False, True]
+    assert (await triptych("see", files[0], "What?", "--copy", "--regex", "a")).exit_code == 2
+
+
 async def test_a_password_goes_along_however_it_is_given(
     server: StandIn, triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,9 +122,23 @@ WRONG_FIELDS = {
     "spec.vision.config.max_output_tokens": [vision(max_output_tokens=0)],
     "spec.vision.config.temperature": [vision(temperature=2.5)],
     "spec.vision.config.top_p": [vision(top_p=0), vision(top_p=1.1)],
-    "spec.vision.config.stop_sequences": [vision(stop_sequences=["x"] * 9)],
+    "spec.vision.config.stop_sequences": [
+        vision(stop_sequences=["x"] * 9), vision(stop_sequences=["x"], output_choices=["axe"]),
+    ],
     "spec.vision.config.stop_sequences[0]": [vision(stop_sequences=[""])],
     "spec.vision.config.output_json_schema": [vision(output_json_schema=json.dumps({"x": "y" * 33000}))],
+    "spec.vision.config.output_regex": [
+        vision(output_regex="("), vision(output_regex="(?=a)b"), vision(output_regex="x" * 4097),
+        vision(output_regex="a", output_json_schema="{}"),
+    ],
+    "spec.vision.config.output_choices": [
+        vision(output_choices=["x"] * 257), vision(output_choices=["x" * 20_000] * 2),
+        vision(output_choices=["a"], output_regex="a"),
+    ],
+    "spec.vision.config.output_choices[1]": [vision(output_choices=["a", ""])],
+    "spec.vision.config.enable_copying": [
+        vision(enable_copying=True), vision(image(), enable_copying=True, output_choices=["a"]),
+    ],
     "spec.reasoning.documents": [JobSpec(reasoning=ReasoningSpec(question="?")), reasoning(*[document()] * 33)],
     "spec.reasoning.documents[0].document_id": [reasoning(document("no spaces")), reasoning(document("x" * 65))],
     "spec.reasoning.documents[1].document_id": [
@@ -136,6 +150,9 @@ WRONG_FIELDS = {
     "spec.reasoning.config.generation.output_json_schema": [
         reasoning(generation=GenerationConfig(output_json_schema="{}")),
     ],
+    "spec.reasoning.config.generation.output_regex": [reasoning(generation=GenerationConfig(output_regex="a"))],
+    "spec.reasoning.config.generation.output_choices": [reasoning(generation=GenerationConfig(output_choices=["a"]))],
+    "spec.reasoning.config.generation.enable_copying": [reasoning(generation=GenerationConfig(enable_copying=True))],
     "spec.reasoning.config.max_evidence_count": [reasoning(max_evidence_count=0), reasoning(max_evidence_count=51)],
     "spec.reasoning.config.ocr.render_dpi": [reasoning(ocr=OcrConfig(render_dpi=1))],
     "spec.reasoning.config.transcription.beam_size": [reasoning(transcription=TranscriptionConfig(beam_size=99))],
@@ -200,7 +217,6 @@ async def test_what_is_not_offered_yet_is_refused_at_once(check, fails):
     images = ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES
     for spec in (
         ocr(enable_unwarping=True),
-        vision(output_json_schema=schema),
         reasoning(schema=schema),
         reasoning(strategy=images),
         reasoning(ocr=OcrConfig(enable_unwarping=True)),
@@ -245,6 +261,26 @@ async def test_a_request_id_has_the_characters_of_a_uuid(check, fails):
 async def test_what_is_no_schema_is_refused(check, fails, schema):
     failed = await fails(check(vision(output_json_schema=schema)))
     assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "SCHEMA_INVALID")
+
+
+async def test_a_schema_that_cannot_be_enforced_is_refused_with_the_place(check, fails):
+    schema = {"type": "object", "properties": {"tags": {"type": "array", "uniqueItems": True}}}
+    failed = await fails(check(vision(output_json_schema=json.dumps(schema))))
+    assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "SCHEMA_INVALID")
+    assert "/properties/tags: uniqueItems cannot be enforced" in failed.error.message
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        vision(output_json_schema='{"type": "object", "properties": {"a": {"enum": [1, "x"]}}}'),
+        vision(output_regex=r"[A-Z]{2}-\d+"),
+        vision(output_choices=["yes", "no"]),
+        vision(image(), enable_copying=True),
+    ],
+)
+async def test_a_text_may_be_held_to_one_thing(check, spec):
+    await check(spec)
 
 
 @pytest.mark.parametrize(

@@ -315,9 +315,9 @@ def known_memory(budget, bytes_an_item):
     """The memory of a model of which each item is known to take so much: up to four of them at once were seen."""
     meter = StatedMeter()
     memory = ModelMemory("model", budget, meter, weigh=lambda: 0)
-    for count in (1, 2, 4):
-        meter.peak_bytes = count * bytes_an_item * 4 // 5  # a quarter more is expected
-        with memory.leased([], None, count):
+    for items in (1, 2, 4):
+        meter.peak_bytes = items * bytes_an_item * 4 // 5  # a quarter more is expected
+        with memory.leased([], None, items):
             pass
     meter.peak_bytes = bytes_an_item * 4 // 5
     return memory
@@ -372,5 +372,5 @@ def test_a_batch_that_never_ends_learns_meanwhile_what_it_takes(start):
     batcher.stop()
     assert len(futures) == 39
     values(futures)
-    assert "a" == engine.steps[0], "the first one runs alone, as nobody knows what it takes"
+    assert engine.steps[0] == "a", "the first one runs alone, as nobody knows what it takes"
     assert max(map(len, engine.steps)) > 4, engine.steps

@@ -169,7 +169,7 @@ class AsyncClient(AsyncRunner):
         request_id: str = "",
         timeout_s: float = 600,
     ) -> VisionResult:
-        """Images and text to text."""
+        """Images and text to text; `specs.generation` makes options that hold the text to a schema, say."""
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
         return await self._run(self._calls.generate(prompt, images, config, terms))
 

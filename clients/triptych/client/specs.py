@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import JobSpec
@@ -27,6 +29,32 @@ def vision(prompt: str, images: Sequence[InputSource], config: GenerationConfig 
     parts = [ContentPart(image=ImagePart(input=image)) for image in images]
     turn = ChatMessage(role=ChatRole.CHAT_ROLE_USER, parts=[*parts, ContentPart(text=prompt)])
     return JobSpec(vision=VisionSpec(messages=[turn], config=config))
+
+
+def generation(
+    config: GenerationConfig | None = None,
+    *,
+    json_schema: Mapping[str, Any] | str = "",
+    regex: str = "",
+    choices: Sequence[str] = (),
+    copying: bool = False,
+) -> GenerationConfig:
+    """Options of a generation whose text is held to something; at most one of the four can be asked for.
+
+    Args:
+        config: Other options; left as they are.
+        json_schema: The text is a JSON document that satisfies it; `VisionResult.output_json` has it too.
+        regex: It matches the whole text.
+        choices: The text is one of them.
+        copying: The text is copied from the page, word for word, or "not found".
+    """
+    held = GenerationConfig()
+    held.MergeFrom(config or GenerationConfig())
+    held.output_json_schema = json_schema if isinstance(json_schema, str) else json.dumps(json_schema)
+    held.output_regex = regex
+    held.output_choices.extend(choices)
+    held.enable_copying = copying
+    return held
 
 
 def reasoning(

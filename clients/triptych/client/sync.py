@@ -166,7 +166,7 @@ class Client(BlockingRunner):
         request_id: str = "",
         timeout_s: float = 600,
     ) -> VisionResult:
-        """Images and text to text."""
+        """Images and text to text; `specs.generation` makes options that hold the text to a schema, say."""
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
         return self._run(self._calls.generate(prompt, images, config, terms))
 

@@ -17,9 +17,6 @@ def check_offered(spec: JobSpec) -> None:
     which = spec.WhichOneof("spec")
     if which == "ocr":
         _check_ocr(spec.ocr.config)
-    elif which == "vision":
-        for field in ("output_json_schema", "output_regex", "output_choices", "enable_copying"):
-            _refuse(bool(getattr(spec.vision.config, field)), field, "ask for text")
     elif which == "reasoning":
         config = spec.reasoning.config
         _check_ocr(config.ocr)

@@ -10,6 +10,7 @@ from jsonschema.exceptions import SchemaError
 from jsonschema.validators import Draft202012Validator, validator_for
 
 from triptych.core.errors import FieldInvalid, SchemaInvalid
+from triptych.core.output_grammar import check_schema_grammar
 
 MAX_SCHEMA_BYTES = 32 * 1024
 
@@ -19,7 +20,7 @@ def check_schema(text: str, field: str) -> None:
 
     Raises:
         FieldInvalid: It is too long.
-        SchemaInvalid: It is no JSON, no schema, or refers to other documents.
+        SchemaInvalid: It is no JSON, no schema, refers to other documents, or says what cannot be enforced.
     """
     if not text:
         return
@@ -44,6 +45,7 @@ def check_schema(text: str, field: str) -> None:
         raise _invalid(field, f"is no JSON Schema: at {error.json_path}: {error.message[:300]}") from error
     except RecursionError as error:
         raise _invalid(field, "is nested too deeply") from error
+    check_schema_grammar(text, field)
 
 
 def _invalid(field: str, message: str) -> SchemaInvalid:

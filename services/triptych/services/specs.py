@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from triptych.core.errors import FeatureDisabled, FieldInvalid, InputTooLarge
+from triptych.core.output_options import check_output_options, output_options
 from triptych.core.settings import Settings
 from triptych.services.fields import few, in_range, language, need, short
 from triptych.services.schemas import check_schema
@@ -133,6 +134,7 @@ def _vision(spec: VisionSpec, path: str, _settings: Settings) -> None:
         "the last turn must be of the user",
     )
     _generation_config(spec.config, f"{path}.config")
+    check_output_options(spec, path)
 
 
 def _message(message: ChatMessage, path: str) -> None:
@@ -187,11 +189,11 @@ def _reasoning(spec: ReasoningSpec, path: str, settings: Settings) -> None:
     _ocr_config(config.ocr, f"{place}.ocr", settings)
     _transcription_config(config.transcription, f"{place}.transcription")
     _generation_config(config.generation, f"{place}.generation")
-    need(
-        not config.generation.output_json_schema,
-        f"{place}.generation.output_json_schema",
-        "must be empty; the schema of the answer is the specification's own output_json_schema",
-    )
+    for name in output_options(config.generation):
+        raise FieldInvalid(
+            f"{place}.generation.{name}",
+            "must be empty; what an answer can be held to is the specification's own output_json_schema",
+        )
     in_range(config, "max_evidence_count", 1, 50, place)
 
 

@@ -16,6 +16,7 @@ from triptych.workers.engines import row_exact
 from triptych.workers.engines.base import Engine
 from triptych.workers.engines.generation import Prompt
 from triptych.workers.engines.heeding import Unwanted, left_when
+from triptych.workers.engines.output_rules import NOT_FOUND, OutputRules
 from triptych.workers.engines.reader import ReaderEngine
 
 BLANK = np.full((60, 80, 3), 255, np.uint8)
@@ -147,6 +148,16 @@ def test_pages_that_are_too_long_are_cut_in_the_middle_but_never_the_question(fo
     assert "[...]" in text
     assert "the end" in text
     assert "Document 2:\na dog\n\nwhat is in the image ?" in text
+
+
+def test_an_answer_can_be_copied_from_the_page_alone(folder):
+    text = "Invoice 2024-00123 : total due is $299.99"
+    engine = reader(folder, Scripted({10: page(text), 20: page("a dog")}))
+    rules = OutputRules(copied=True)
+    for result in engine.run_batch([prompt(image(10), f"what {n} ?", rules=rules) for n in range(4)]):
+        assert result.text in text or result.text == NOT_FOUND
+        assert result.finish_reason == FinishReason.FINISH_REASON_STOP
+        assert "a dog" not in result.text
 
 
 def test_words_of_the_caller_are_never_cut(folder):

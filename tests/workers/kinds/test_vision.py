@@ -1,12 +1,14 @@
 """Generation jobs from specification to result, on a tiny model with random weights and the real batcher."""
 
+import json
+import re
+
 import numpy as np
 import pytest
 import tiny_models
 from workers.documents import OneStation, encoded, picture, scan
 
 from triptych.core.errors import (
-    FeatureDisabled,
     FieldInvalid,
     JobCancelled,
     MediaCorrupt,
@@ -22,6 +24,7 @@ from triptych.v1.vision_pb2 import (
     CHAT_ROLE_UNSPECIFIED,
     CHAT_ROLE_USER,
     FINISH_REASON_LENGTH,
+    FINISH_REASON_STOP,
     ChatMessage,
     ContentPart,
     GenerationConfig,
@@ -195,9 +198,47 @@ def test_a_conversation_that_breaks_the_contract_is_refused(stations, messages):
         run(stations, messages)
 
 
-def test_a_schema_is_refused_for_now(stations):
-    with pytest.raises(FeatureDisabled):
-        run(stations, [user("a")], output_json_schema='{"type": "object"}')
+def test_a_result_has_the_document_that_a_schema_asks_for(stations):
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    result = run(stations, [user("a")], output_json_schema=json.dumps(schema))
+    assert set(json.loads(result.output_json)) == {"a"}
+    assert result.output_json == result.text
+    assert result.finish_reason == FINISH_REASON_STOP
+
+
+def test_texts_are_held_to_expressions_and_choices_too(stations):
+    assert run(stations, [user("a")], output_choices=["yes", "no"]).text in ("yes", "no")
+    result = run(stations, [user("a")], output_regex="[0-9]{3}-x")
+    assert re.fullmatch("[0-9]{3}-x", result.text)
+    assert not result.output_json
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"output_regex": "a", "output_choices": ["a"]}, "at most one of them"),
+        ({"output_choices": ["a"], "stop_sequences": ["x"]}, "would cut"),
+        ({"output_regex": "("}, "cannot be enforced"),
+        ({"enable_copying": True}, "needs an image"),
+        ({"output_json_schema": '{"not": {}}'}, "no output as asked for"),
+        ({"output_regex": "x{300}", "max_output_tokens": 20}, "no output as asked for fits 20 tokens"),
+    ],
+)
+def test_what_a_text_cannot_be_held_to_fails_its_job_alone(stations, config, message):
+    with pytest.raises(FieldInvalid, match=message):
+        run(stations, [user("a")], **config)
+    assert run(stations, [user("a")]).text
+
+
+def test_nothing_is_copied_where_the_model_sees_pixels(stations):
+    files = {"blobs/a": encoded(picture(), "PNG")}
+    with pytest.raises(MediaTypeUnsupported, match="recognizes no text"):
+        run(stations, [user(blob("blobs/a"), "what?")], files, enable_copying=True)
 
 
 def test_the_models_own_refusal_fails_the_job(stations):

@@ -13,7 +13,7 @@ from triptych.v1.common_pb2 import ModelRef, TokenUsage
 from triptych.v1.vision_pb2 import FinishReason, VisionResult
 from triptych.workers.engines.generated_text import GeneratedText
 from triptych.workers.engines.generation import Prompt
-from triptych.workers.engines.token_choice import TokenChoice
+from triptych.workers.engines.token_choice import TokenChoice, TokenConstraint
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,20 +43,31 @@ class Continuation:
         vocabulary: The model's.
         prompt_tokens: How many the prompt has.
         limit: The most it may say.
+        constraint: What its text is held to; None: it is free.
 
     Attributes:
         ended: Whether nothing more comes.
         last_token: What it said last.
     """
 
-    def __init__(self, prompt: Prompt, vocabulary: Vocabulary, *, prompt_tokens: int, limit: int) -> None:
+    def __init__(
+        self,
+        prompt: Prompt,
+        vocabulary: Vocabulary,
+        *,
+        prompt_tokens: int,
+        limit: int,
+        constraint: TokenConstraint | None = None,
+    ) -> None:
         self.ended = False
         self.last_token = -1
         self._prompt = prompt
         self._prompt_tokens = prompt_tokens
         self._limit = limit
         self._end_tokens = vocabulary.end_tokens
-        self._choice = TokenChoice(temperature=prompt.temperature, top_p=prompt.top_p, seed=prompt.seed)
+        self._choice = TokenChoice(
+            temperature=prompt.temperature, top_p=prompt.top_p, seed=prompt.seed, constraint=constraint
+        )
         self._text = GeneratedText(vocabulary.decode, prompt.stop_sequences)
         self._told = ""
         self._token_count = 0
@@ -70,6 +81,9 @@ class Continuation:
         """
         token = self.last_token = self._choice.next(logits)
         self._token_count += 1
+        if self._choice.error:
+            self.ended = True
+            return
         if token in self._end_tokens:
             self._end(FinishReason.FINISH_REASON_STOP)
         else:
@@ -83,8 +97,10 @@ class Continuation:
             self._told = settled
             self._prompt.on_text(settled, self._token_count)
 
-    def result(self, ref: ModelRef) -> VisionResult:
-        """Gives what came of it; after it ended."""
+    def result(self, ref: ModelRef) -> VisionResult | Exception:
+        """Gives what came of it; after it ended. OutputInvalid: it cannot become what it is held to."""
+        if self._choice.error:
+            return self._choice.error
         usage = TokenUsage(input_token_count=self._prompt_tokens, output_token_count=self._token_count)
         confidence = self._choice.confidence
         return VisionResult(

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from triptych.workers.engines.output_rules import FREE, OutputRules
+
 Pixels = npt.NDArray[np.uint8]
 Part = str | Pixels
 # For estimates: what an image becomes, be it patches or the text of a page.
@@ -29,6 +31,7 @@ class Prompt:
         seed: Makes sampling repeatable, whatever else is in the batch. Without one it is drawn here, not later: a
             prompt that begins anew, after its batch failed, has to say the same again.
         stop_sequences: Generation ends before any of these.
+        rules: What the text is held to.
         stopped: Whether nobody wants it any more; asked at every token, and in between where all rows may be stopped.
         on_text: Told of all the text there is and how many tokens it took, each time there is more; never of a part of
             a stop sequence or of half a character. It begins anew if the batch failed. The engine's thread calls.
@@ -41,6 +44,7 @@ class Prompt:
     top_p: float = 1.0
     seed: int = field(default_factory=lambda: secrets.randbits(62))
     stop_sequences: tuple[str, ...] = ()
+    rules: OutputRules = FREE
     stopped: Callable[[], bool] = lambda: False
     on_text: Callable[[str, int], None] = lambda _text, _token_count: None
 

@@ -8,11 +8,13 @@ from transformers import GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from triptych.v1.common_pb2 import ModelRef
-from triptych.workers.engines.continuation import Vocabulary
+from triptych.workers.engines.constraints import Constraints
+from triptych.workers.engines.continuation import Continuation, Vocabulary
 from triptych.workers.engines.decoder import LoneRows, SharedRows
+from triptych.workers.engines.generation import Prompt
 from triptych.workers.engines.prefill import Prefill, PromptInputs
 from triptych.workers.engines.row_exact import causal_only, leave_row_exact, make_row_exact
-from triptych.workers.engines.running_batch import Readings, RunningBatch
+from triptych.workers.engines.running_batch import Readings, ReadyPrompt, RunningBatch
 from triptych.workers.engines.torch_heeding import make_heeding
 
 # A worker's log is no terminal.
@@ -36,6 +38,7 @@ class LanguageModel:
     def __init__(self, network: Any, tokenizer: Any, *, piece_tokens: int) -> None:
         self._network = network
         self._vocabulary = Vocabulary.of(network, tokenizer)
+        self._constraints = Constraints(tokenizer, self._vocabulary.end_tokens)
         self._piece_tokens = piece_tokens
         self.context_tokens = int(getattr(network.config.get_text_config(), "max_position_embeddings", 0) or 2048)
         # The sampling options that a checkpoint recommends: a request says all of them, or means none.
@@ -57,7 +60,7 @@ class LanguageModel:
             self._begin_prefill,
             SharedRows(self._network) if self.shares else LoneRows(self._network),
             readings,
-            self._vocabulary,
+            self._begin_answer,
             ref,
             step_tokens=self._piece_tokens,
         )
@@ -65,6 +68,11 @@ class LanguageModel:
     def answer_tokens(self, prompt_tokens: int, wanted: int) -> int:
         """Gives how many tokens an answer may have."""
         return max(1, min(wanted, self.context_tokens - prompt_tokens))
+
+    def _begin_answer(self, prompt: Prompt, ready: ReadyPrompt) -> Continuation:
+        constraint = self._constraints.begin(prompt.rules, ready.documents, ready.limit, greedy=prompt.temperature <= 0)
+        length = ready.inputs.ids.shape[1]
+        return Continuation(prompt, self._vocabulary, prompt_tokens=length, limit=ready.limit, constraint=constraint)
 
     def _begin_prefill(self, inputs: PromptInputs) -> Prefill:
         return Prefill(self._network, inputs, self._piece_tokens if self.shares else 0)

@@ -38,6 +38,11 @@ def page_text(page: OcrPage) -> PageText:
     return PageText("".join(pieces))
 
 
+def pages_read(turns: Turns) -> list[str]:
+    """Gives the text of the pages in a conversation on which something was read."""
+    return [part for _, parts in turns for part in parts if isinstance(part, PageText) and part != NOTHING_READ]
+
+
 def chat_messages(turns: Turns) -> list[dict[str, str]]:
     """Gives the turns as chat templates want them, pages under a heading."""
     page_count = sum(isinstance(part, PageText) for _, parts in turns for part in parts)

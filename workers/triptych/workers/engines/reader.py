@@ -18,6 +18,7 @@ from triptych.workers.engines.base import Engine, RunningEngine
 from triptych.workers.engines.encoder_cache import image_key
 from triptych.workers.engines.generation import Pixels, Prompt
 from triptych.workers.engines.language_model import LanguageModel
+from triptych.workers.engines.output_rules import NOT_FOUND
 from triptych.workers.engines.paddle_ocr import PageImage
 from triptych.workers.engines.page_text import (
     NOTHING_READ,
@@ -26,10 +27,11 @@ from triptych.workers.engines.page_text import (
     chat_messages,
     fair_shares,
     page_text,
+    pages_read,
     shortened,
 )
 from triptych.workers.engines.prefill import PromptInputs
-from triptych.workers.engines.running_batch import Ready, RunningBatch
+from triptych.workers.engines.running_batch import Ready, ReadyPrompt, RunningBatch
 from triptych.workers.engines.torch_device import default_dtype, device_of, memory_meter, weights_bytes
 from triptych.workers.memory_meters import MemoryMeter
 
@@ -38,6 +40,11 @@ KEPT_PAGES = 256
 # What the model is told if the caller tells it nothing. Of 52 questions about a public set of document images it got
 # 21 answered exactly and 27 in all; "answer with only the exact value" 20 and 20, a longer text 13 and 21.
 SYSTEM = "You read documents. Answer from the document, with the exact value copied from it; be brief."
+# What it is told instead where it can only copy.
+COPY_SYSTEM = (
+    "You read documents. Answer with the exact value copied from the document, and nothing else; "
+    f'if the document does not say it, answer "{NOT_FOUND}".'
+)
 
 
 class ReaderEngine(RunningEngine[Prompt, VisionResult]):
@@ -133,7 +140,8 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
         except InvalidInput as error:
             return error
         inputs = PromptInputs(ids=torch.tensor([ids], device=self._device))
-        return inputs, self._language_model.answer_tokens(len(ids), prompt.max_output_tokens)
+        limit = self._language_model.answer_tokens(len(ids), prompt.max_output_tokens)
+        return ReadyPrompt(inputs=inputs, limit=limit, documents=pages_read(turns))
 
     def read_pages(self, items: Sequence[Prompt], hear: Callable[[], object] = lambda: None) -> list[Turns | Exception]:
         """Gives the conversations with the text of each image in its place; all new images are read together.
@@ -249,5 +257,5 @@ def _with_texts(item: Prompt, texts: dict[int, PageText | Exception]) -> Turns |
             "no text was recognized in the image, and this model answers from text alone; name one that sees images"
         )
     if item.images() and turns[0][0] != "system":
-        turns.insert(0, ("system", [SYSTEM]))
+        turns.insert(0, ("system", [COPY_SYSTEM if item.rules.copied else SYSTEM]))
     return turns

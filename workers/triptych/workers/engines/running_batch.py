@@ -11,17 +11,34 @@ from typing import Protocol
 
 import torch
 
+from triptych.core.errors import InvalidInput
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
-from triptych.workers.engines.continuation import Continuation, Vocabulary, cancelled
+from triptych.workers.engines.continuation import Continuation, cancelled
 from triptych.workers.engines.decoder import Rows
 from triptych.workers.engines.generation import Prompt
 from triptych.workers.engines.heeding import Unwanted, left_when
 from triptych.workers.engines.prefill import Prefill, PromptInputs
 from triptych.workers.engines.torch_device import memory_errors
 
-# How a prompt becomes what the model takes, with the limit of its answer in tokens; or its own failure.
-Ready = tuple[PromptInputs, int] | Exception
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReadyPrompt:
+    """A prompt as the model takes it.
+
+    Attributes:
+        inputs: What is read.
+        limit: The most tokens that its answer may have.
+        documents: Text of each page that the model is shown; None: it is shown pixels.
+    """
+
+    inputs: PromptInputs
+    limit: int
+    documents: Sequence[str] | None = None
+
+
+# Or the prompt's own failure.
+Ready = ReadyPrompt | Exception
 
 
 class Readings(Protocol):
@@ -56,7 +73,7 @@ class RunningBatch:
         begin_prefill: Begins to read a prompt; its model has `make_heeding`.
         rows: None yet.
         readings: Make prompts ready.
-        vocabulary: The model's.
+        begin_answer: Decides how a prompt's answer is chosen; raises the prompt's own failure.
         ref: For the results.
         step_tokens: After so many tokens of prompts a step reads no further piece: as long as those take, rows that run
             wait for their next token.
@@ -67,7 +84,7 @@ class RunningBatch:
         begin_prefill: Callable[[PromptInputs], Prefill],
         rows: Rows,
         readings: Readings,
-        vocabulary: Vocabulary,
+        begin_answer: Callable[[Prompt, ReadyPrompt], Continuation],
         ref: ModelRef,
         *,
         step_tokens: int,
@@ -75,7 +92,7 @@ class RunningBatch:
         self._begin_prefill = begin_prefill
         self._rows = rows
         self._readings = readings
-        self._vocabulary = vocabulary
+        self._begin_answer = begin_answer
         self._ref = ref
         self._step_tokens = step_tokens
         self._numbers = count()
@@ -142,10 +159,12 @@ class RunningBatch:
             if isinstance(ready, Exception):
                 self._end(row, ready)
                 continue
-            inputs, limit = ready
-            length = inputs.ids.shape[1]
-            row.answer = Continuation(row.prompt, self._vocabulary, prompt_tokens=length, limit=limit)
-            row.prefill = self._begin_prefill(inputs)
+            try:
+                row.answer = self._begin_answer(row.prompt, ready)
+            except InvalidInput as error:
+                self._end(row, error)
+                continue
+            row.prefill = self._begin_prefill(ready.inputs)
             self._new.remove(row)
             self._reading.append(row)
 

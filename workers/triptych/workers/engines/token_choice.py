@@ -18,6 +18,10 @@ class TokenConstraint(Protocol):
     def finished(self) -> bool:
         """Whether the row is complete, and nothing may follow."""
 
+    @property
+    def error(self) -> Exception | None:
+        """Why the row cannot become what it has to be; it is to end at once."""
+
     def restrict(self, logits: torch.Tensor) -> None:
         """Sets the logits of what may not come next to minus infinity, in place.
 
@@ -57,6 +61,11 @@ class TokenChoice:
     def finished(self) -> bool:
         """Whether the constraint lets nothing follow."""
         return self._constraint is not None and self._constraint.finished
+
+    @property
+    def error(self) -> Exception | None:
+        """What becomes of the row instead of its text."""
+        return self._constraint.error if self._constraint else None
 
     @property
     def confidence(self) -> float | None:

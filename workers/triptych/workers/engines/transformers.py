@@ -19,7 +19,7 @@ from triptych.workers.engines.generation import Prompt
 from triptych.workers.engines.image_prompts import ImagePrompts
 from triptych.workers.engines.language_model import LanguageModel
 from triptych.workers.engines.row_exact import MoreThanCausal
-from triptych.workers.engines.running_batch import Ready, RunningBatch
+from triptych.workers.engines.running_batch import Ready, ReadyPrompt, RunningBatch
 from triptych.workers.engines.torch_device import device_of, memory_errors, memory_meter, weights_bytes
 from triptych.workers.memory_meters import MemoryMeter
 
@@ -127,4 +127,5 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         length, limit = inputs.ids.shape[1], self._language_model.context_tokens - 1
         if length > limit:
             return InputTooLarge("the prompt is longer than the model can read", limit=limit, value=length)
-        return inputs, self._language_model.answer_tokens(length, prompt.max_output_tokens)
+        limit = self._language_model.answer_tokens(length, prompt.max_output_tokens)
+        return ReadyPrompt(inputs=inputs, limit=limit)

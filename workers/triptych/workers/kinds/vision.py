@@ -9,13 +9,15 @@ from contextlib import suppress
 from typing import Protocol
 
 from triptych.core.errors import FieldInvalid, RangeOutsideSource
-from triptych.core.offered import check_offered
+from triptych.core.output_options import check_output_options
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobEvent, ProgressUnit, TextDelta
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, GenerationConfig, ImagePart, VisionResult, VisionSpec
 from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.engines.generation import Part, Pixels, Prompt
+from triptych.workers.engines.output_rules import OutputRules
+from triptych.workers.kinds.output_check import check_output, check_possible
 from triptych.workers.media.page_limits import DEFAULT_LIMITS, PageLimits
 from triptych.workers.media.pages import Pages, open_pages
 from triptych.workers.route import Route
@@ -54,13 +56,16 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
         limits: What decoding one image may take.
 
     Raises:
-        FieldInvalid, FeatureDisabled: The conversation or its options.
+        FieldInvalid, SchemaInvalid: The conversation or its options.
         RangeOutsideSource, MediaTypeUnsupported, MediaTypeMismatch, MediaCorrupt, MediaEncrypted: An image.
         InputTooLarge: An image's claimed size.
+        OutputInvalid: The model wrote something else than it was held to.
         TriptychError: What stopped the attempt.
     """
-    check_offered(attempt.spec)
     _check(spec)
+    check_output_options(spec, "vision")
+    rules = OutputRules.of(spec.config)
+    check_possible(rules)
     station = stations.get(spec.config.model)
     limit = spec.config.max_output_tokens if spec.config.HasField("max_output_tokens") else DEFAULT_MAX_OUTPUT_TOKENS
     model = station.engine.model
@@ -75,12 +80,13 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     attempt.hand.begin(ANSWER)
     turns = tuple((_ROLES[message.role], loader.parts(message)) for message in spec.messages)
     told: Told = queue.SimpleQueue()
-    prompt = _prompt(attempt, turns, spec.config, limit, told)
+    prompt = _prompt(attempt, turns, spec.config, rules, limit, told)
     future = attempt.submit(station, prompt, unit=ANSWER)
     # The engine's thread only puts text into a queue: telling it costs a round trip, and that is ours.
     future.add_done_callback(lambda _: told.put(None))
     _tell(attempt, told, limit)
     result = attempt.result(future).value
+    check_output(rules, result)
     if result.model.model == model.model:
         flight.keep(result.SerializeToString())
     else:  # of a model outside: not what the others want
@@ -102,6 +108,7 @@ def _prompt(
     attempt: Attempt,
     turns: tuple[tuple[str, tuple[Part, ...]], ...],
     config: GenerationConfig,
+    rules: OutputRules,
     max_output_tokens: int,
     told: Told,
 ) -> Prompt:
@@ -112,6 +119,7 @@ def _prompt(
         temperature=config.temperature,
         top_p=config.top_p if config.HasField("top_p") else 1.0,
         stop_sequences=tuple(config.stop_sequences),
+        rules=rules,
         stopped=attempt.stopped,
         on_text=lambda text, token_count: told.put((text, token_count)),
         seed=config.seed if config.HasField("seed") else secrets.randbits(62),

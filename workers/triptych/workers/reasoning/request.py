@@ -7,6 +7,7 @@ import re
 from triptych.core.errors import FieldInvalid
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
+from triptych.core.output_options import output_options
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
 
@@ -63,9 +64,9 @@ def check_parts(document: SourceDocument, index: int, media_type: str) -> None:
 
 def _check_config(spec: ReasoningSpec) -> None:
     config = spec.config
-    if config.generation.output_json_schema:
+    for name in output_options(config.generation):
         raise FieldInvalid(
-            "config.generation.output_json_schema", "must be empty; the schema of the answer is a field of the request"
+            f"config.generation.{name}", "must be empty; what an answer can be held to is a field of the request"
         )
     if config.HasField("max_evidence_count") and not 1 <= config.max_evidence_count <= MAX_EVIDENCE:
         raise FieldInvalid("config.max_evidence_count", f"1 to {MAX_EVIDENCE}, not {config.max_evidence_count}")

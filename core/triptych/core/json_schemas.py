@@ -1,0 +1,99 @@
+"""What of JSON Schema an output can be held to; the rest is refused by its place, never ignored."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+# Drafts before these mean other things by the same words.
+DRAFTS = ("draft-06", "draft-07", "2019-09", "2020-12")
+# Numbers within bounds, brackets and most formats are not longer.
+_WRITTEN_BYTES = 8
+_SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
+_SCHEMA_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
+_SCHEMAS = (
+    "items",
+    "additionalProperties",
+    "additionalItems",
+    "not",
+    "if",
+    "then",
+    "else",
+    "contains",
+    "propertyNames",
+)
+
+
+def subschemas(schema: Any, pointer: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yields (JSON Pointer, schema) of a schema and of all in it; what only looks like one (a `const`) is left out."""
+    if not isinstance(schema, dict):
+        return
+    yield pointer or "/", schema
+    for key in _SCHEMA_MAPS:
+        if isinstance(children := schema.get(key), dict):
+            for name, child in children.items():
+                yield from subschemas(child, f"{pointer}/{key}/{_escaped(name)}")
+    for key in _SCHEMA_LISTS:
+        if isinstance(items := schema.get(key), list):
+            for index, child in enumerate(items):
+                yield from subschemas(child, f"{pointer}/{key}/{index}")
+    for key in _SCHEMAS:
+        yield from subschemas(schema.get(key), f"{pointer}/{key}")
+
+
+def not_enforced(schema: dict[str, Any]) -> str:
+    """Says what in a valid schema no grammar of ours holds an output to, beyond what llguidance refuses itself.
+
+    Returns:
+        Place and reason; empty if there is nothing.
+    """
+    draft = str(schema.get("$schema", DRAFTS[-1]))
+    if not any(known in draft for known in DRAFTS):
+        return f"$schema: {draft[:100]!r} is none of {', '.join(DRAFTS)}"
+    if "x-guidance" in schema:
+        return "x-guidance: is not for requests"
+    for pointer, part in subschemas(schema):
+        if part is not schema and "$schema" in part:
+            return f"{pointer}/$schema: one draft holds for all of the schema"
+        # A key that comes twice counts twice in the grammar, and once for whoever reads the document.
+        if part.get("minProperties", 0) > len(set(part.get("required", ()))) + 1:
+            return f"{pointer}: minProperties is enforced up to one more than there are required properties"
+    return ""
+
+
+def obligation(schema: dict[str, Any]) -> int:
+    """Gives about how many bytes a document has to have once it has begun any one part of the schema.
+
+    What could be required is added up, so it is too high for schemas of alternatives.
+    """
+    named = [part for key in ("$defs", "definitions") for part in schema.get(key, {}).values()]
+    return _obligation(schema, sum(_obligation(part, 0) for part in named))
+
+
+def place_of(schema: dict[str, Any], keys: list[str]) -> str:
+    """Gives the JSON Pointer of the first schema that has one of the keys; empty if none has."""
+    return next((pointer for pointer, part in subschemas(schema) if any(key in part for key in keys)), "")
+
+
+def _obligation(part: Any, referred: int) -> int:
+    if not isinstance(part, dict):
+        return 0
+    size = _WRITTEN_BYTES + (referred if "$ref" in part else 0) + len(json.dumps(part.get("const", 0)))
+    size += max((len(json.dumps(value)) for value in part.get("enum", ())), default=0)
+    size += part.get("minLength", 0)
+    # A counted repetition, {20}, may have to be written.
+    size += sum(int(count) for count in re.findall(r"\{(\d{1,6})", part.get("pattern", "")))
+    for key in ("properties", "patternProperties"):
+        size += sum(len(name) + 4 + _obligation(child, referred) for name, child in part.get(key, {}).items())
+    for key in ("allOf", "anyOf", "oneOf", "prefixItems"):
+        size += sum(_obligation(child, referred) for child in part.get(key, ()))
+    size += _obligation(part.get("additionalProperties"), referred)
+    items = part.get("items")
+    size += sum(_obligation(child, referred) for child in items) if isinstance(items, list) else 0
+    return int(size + _obligation(items, referred) * max(part.get("minItems", 1), 1))
+
+
+def _escaped(name: str) -> str:
+    return name.replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,149 @@
+"""Grammars of what a model may write, for llguidance: of a JSON Schema, a regular expression, choices, or pieces.
+
+What is here knows no model and no tokenizer: services refuse with it what can never be enforced, and workers check with
+it what was written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
+
+from triptych.core.errors import FieldInvalid, SchemaInvalid
+from triptych.core.json_schemas import not_enforced, obligation, place_of
+
+# Compiling stays below a tenth of a second with these, and a step below 20 ms, whatever is asked for.
+LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, verbose_errors=False)
+# A model that likes blanks must not write them for ever. A character is written in one way only (no \u0061 for "a"), or
+# a second "a" would pass for a property of another name; so control characters without a letter cannot be written.
+_JSON_WRITING = {"whitespace_pattern": "[ \\n]{1,16}", "json_allowed_escapes": 'nrbtf\\"'}
+_MAX_REASON_CHARS = 300
+
+
+@dataclass(frozen=True, slots=True)
+class OutputGrammar:
+    """What the whole output must be.
+
+    Attributes:
+        rules: Lark rules of llguidance; that of the output is named `output`, or it is the terminal `OUTPUT`.
+        is_json: Whether the output is a JSON document.
+        obligation: About how many bytes one more character can oblige the output to at most; None: nobody knows.
+    """
+
+    rules: str
+    is_json: bool = False
+    obligation: int | None = None
+
+    def lark(self, *, before: str = "", forcing: bool = True) -> str:
+        """Gives the grammar as llguidance takes it.
+
+        Args:
+            before: What stands before the output in the tokens, but not in their text: some tokenizers begin every word
+                with a blank.
+            forcing: Whether text without an alternative is to be written with the very tokens of the tokenizer.
+        """
+        start = f"{json.dumps(before)} output" if before else "output"
+        options = "" if forcing else '%llguidance {"no_forcing": true}\n'
+        return LLMatcher.grammar_from_lark(f"{options}start: {start}\n{self.rules}")
+
+    def accepts(self, text: str) -> bool:
+        """Whether a text is a whole output; takes a time proportional to its length."""
+        matcher = byte_matcher(self)
+        data = list(text.encode("utf-8", "surrogatepass"))
+        return matcher.try_consume_tokens(data) == len(data) and matcher.is_accepting()
+
+
+def json_grammar(schema: str) -> OutputGrammar:
+    """Gives the grammar of the documents that satisfy a JSON Schema."""
+    loaded = json.loads(schema)
+    rules = f"output: %json {json.dumps({**loaded, 'x-guidance': _JSON_WRITING})}"
+    return OutputGrammar(rules, is_json=True, obligation=obligation(loaded))
+
+
+def regex_grammar(pattern: str) -> OutputGrammar:
+    """Gives the grammar of the texts that a regular expression of Rust's matches as a whole."""
+    # Digits are 0 to 9.
+    return OutputGrammar(f"output: /{regex_to_lark(pattern, use_ascii='d')}/")
+
+
+def choice_grammar(choices: Sequence[str]) -> OutputGrammar:
+    """Gives the grammar of a few texts."""
+    rules = "output: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
+    return OutputGrammar(rules, obligation=max(len(choice.encode()) for choice in choices))
+
+
+def piece_grammar(documents: Sequence[Sequence[str]], otherwise: str) -> OutputGrammar:
+    """Gives the grammar of every run of pieces of a document that neither begins nor ends with space, and of one text.
+
+    Args:
+        documents: Each as pieces that make up its text.
+        otherwise: What can be said instead.
+    """
+    terminals = "\n".join(
+        f"RUN{index}: %regex {json.dumps({'substring_chunks': list(pieces)})} & /\\S((.|\\n)*\\S)?/"
+        for index, pieces in enumerate(documents)
+    )
+    alternatives = " | ".join([json.dumps(otherwise), *(f"RUN{index}" for index in range(len(documents)))])
+    longest = max((len(piece.encode()) for pieces in documents for piece in pieces), default=0)
+    return OutputGrammar(f"output: {alternatives}\n{terminals}", obligation=2 * longest + len(otherwise))
+
+
+def check_schema_grammar(schema: str, field: str) -> None:
+    """Asks that outputs can be held to all of a valid JSON Schema.
+
+    Raises:
+        SchemaInvalid: It says what cannot be enforced; the message has the place.
+    """
+    loaded = json.loads(schema)
+    reason = not_enforced(loaded) or _why_refused(json_grammar(schema))
+    if reason:
+        if reason.startswith("Unimplemented keys: "):
+            keys = json.loads(reason.removeprefix("Unimplemented keys: "))
+            reason = f"{place_of(loaded, keys)}: {', '.join(keys)} cannot be enforced"
+        raise SchemaInvalid(f"{field}: {reason}", metadata={"field": field})
+
+
+def check_regex(pattern: str, field: str) -> None:
+    """Asks for a regular expression that outputs can be held to.
+
+    Raises:
+        FieldInvalid: It is none, or has look-around or back-references.
+    """
+    if reason := _why_refused(regex_grammar(pattern)):
+        raise FieldInvalid(field, f"cannot be enforced: {reason}")
+
+
+def byte_matcher(grammar: OutputGrammar) -> LLMatcher:
+    """Gives a matcher whose tokens are the 256 bytes."""
+    return LLMatcher(BYTES, grammar.lark(), log_level=0, limits=LIMITS)
+
+
+def _why_refused(grammar: OutputGrammar) -> str:
+    matcher = byte_matcher(grammar)
+    if not matcher.is_error():
+        # Only now it looks whether there is a way on.
+        matcher.compute_bitmask()
+    error = matcher.get_error()
+    if (matcher.is_stopped() and not matcher.is_accepting() and not error) or error.startswith("NoExtension"):
+        return "nothing satisfies it"
+    # Places in the grammar and options of the library would only confuse: neither is the caller's.
+    error = error.split("\n   1 |")[0].split("failed to compile JSON schema: ")[-1].split(" Enable 'coerce_one_of'")[0]
+    return " ".join(error.split())[:_MAX_REASON_CHARS]
+
+
+class _Bytes:
+    """A tokenizer whose tokens are the bytes."""
+
+    eos_token_id = 256
+    bos_token_id = None
+    tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
+    special_token_ids = (256,)
+
+    def __call__(self, text: bytes) -> list[int]:
+        return list(text)
+
+
+BYTES = LLTokenizer(TokenizerWrapper(_Bytes()))
