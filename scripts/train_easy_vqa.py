@@ -4,8 +4,8 @@
     PYTHONPATH=core:protos/stubs:bench python scripts/train_easy_vqa.py OUT [--steps 2000] [--threads 1]
 
 OUT becomes a folder as transformers saves one, in float16. Beside it, OUT.checkpoint is written every two minutes; a
-run that is broken off goes on there. The last line is the accuracy on the questions of the test split, of which nothing
-was used before, through the processor and `generate` as anybody uses them: `accuracy 0.990 questions 9673`.
+run that is broken off goes on there. The last line is the accuracy on the questions of the test split, on which nothing
+is trained, through the processor and `generate` as anybody uses them: `accuracy 0.996 questions 9673`.
 
 What makes it learn in minutes on a CPU:
 
