@@ -1,4 +1,4 @@
-"""The benches of accuracy can count: errors, alternatives, characters, invented words; words and cells of pages."""
+"""The benches of accuracy can count: errors, alternatives, characters, invented words; words and cells; answers."""
 
 import argparse
 import importlib.util
@@ -6,13 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
-from accuracy_run import asr, ocr
+from accuracy_run import asr, easy_vqa, ocr, vqa
 from accuracy_run.asr import Heard, judged, last_line, table
 from accuracy_run.manifest import Item, items
 from accuracy_run.page_words import overlap
 from accuracy_run.table_cells import likeness, rows
 from accuracy_run.words import compare, normalised, word_count
 
+from triptych.core.errors import DigestMismatch
 from triptych.v1.ocr_pb2 import OcrTable, OcrTableCell
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
@@ -159,6 +160,34 @@ def test_a_spanning_cell_stands_once():
         ],
     )
     assert rows(table) == [["Both", ""], ["a", "b"]]
+
+
+def answered(said, answer, **fields):
+    question = easy_vqa.Question(text="is it?", answer=answer, image=3)
+    return vqa.Seen(id="3-0", question=question, said=said, **fields)
+
+
+def test_an_answer_is_right_if_it_is_the_very_word_and_ends():
+    found = [
+        answered("yes", "yes"),
+        answered("yes, a circle", "yes"),
+        answered("no", "no", ended=False),
+        answered("", "no", failure="NO_WORKER: none"),
+    ]
+    assert [one.right for one in found] == [True, False, False, False]
+    assert vqa.last_line(found) == "accuracy 0.250 questions 4"
+    assert "| no | 2 | 0.000 |" in vqa.table(found).splitlines()
+    assert found[1].line() == "3-0  is it?  yes, a circle  wrong, yes"
+    assert vqa.last_line([]) == "accuracy nan questions 0"
+
+
+def test_questions_that_are_not_the_packages_are_refused(tmp_path, data_dir):
+    sample = easy_vqa.read(data_dir / "easy-vqa", "test")
+    assert (len(sample.questions), len(sample.images)) == (450, 48)
+    other = tmp_path / "other.whl"
+    other.write_bytes(b"another wheel")
+    with pytest.raises(DigestMismatch, match=easy_vqa.SHA256):
+        easy_vqa.read(other, "test")
 
 
 @pytest.fixture

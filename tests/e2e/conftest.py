@@ -9,6 +9,7 @@ import time
 import urllib.request
 
 import pytest
+from accuracy_run import vqa
 from prometheus_client.parser import text_string_to_metric_families
 
 from triptych.client import Client
@@ -19,10 +20,11 @@ UP_TIMEOUT_S = 240
 class Stack:
     """A running stack and what tests do to it."""
 
-    def __init__(self, state_dir, models_dir):
+    def __init__(self, state_dir, models_dir, models_file):
         self.state_dir = state_dir
         self.env = os.environ | {
             "TRIPTYCH_MODELS_DIR": str(models_dir),
+            "TRIPTYCH_MODELS_FILE": str(models_file),
             "TRIPTYCH_STATE_DIR": str(state_dir),
             "TRIPTYCH_LEASE_S": "3",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
@@ -88,7 +90,8 @@ class Stack:
 @pytest.fixture(scope="session")
 def stack(models_dir, tmp_path_factory):
     """One stack for all end-to-end tests; each leaves it as healthy as it found it."""
-    stack = Stack(tmp_path_factory.mktemp("stack"), models_dir)
+    models_file = vqa.catalogue(vqa.FOLDER, tmp_path_factory.mktemp("catalogue"))
+    stack = Stack(tmp_path_factory.mktemp("stack"), models_dir, models_file)
     stack.up()
     yield stack
     assert stack.down().returncode == 0

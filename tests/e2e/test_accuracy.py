@@ -1,6 +1,7 @@
-"""The bench of accuracy, as it is run: it starts a service of its own, and hears clips and reads pages through it."""
+"""The bench of accuracy, as it is run: a service of its own hears clips, reads pages and is asked about images."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -91,3 +92,17 @@ def test_pages_are_read_through_a_service_and_scored(tmp_path, data_dir, models_
     assert any(line.startswith("over.png  en  F1 1.000") and "turned by 180" in line for line in lines)
     assert any(line.startswith("broken.png failed: MEDIA_") for line in lines)
     assert json.loads((tmp_path / "read.json").read_text())["over.png"].split() == PHOTOTEST.split()
+
+
+def test_questions_about_images_are_asked_through_a_service_and_scored(tmp_path, data_dir):
+    said = tmp_path / "said.json"
+    command = [sys.executable, str(BENCH), "vqa", str(data_dir / "easy-vqa"), "--per-item", "--predictions", str(said)]
+    done = subprocess.run(
+        [*command, "--min-accuracy", "0.95"], capture_output=True, text=True, timeout=240, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    *lines, last = done.stdout.splitlines()
+    found = re.fullmatch(r"accuracy ([01]\.\d{3}) questions 450", last)
+    assert float(found[1]) >= 0.95
+    assert "0-1  what is the color of the triangle?  red  right" in lines
+    assert len(json.loads(said.read_text())) == 450
