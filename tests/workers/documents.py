@@ -110,7 +110,7 @@ def ocr_engine(models_dir, runtime="onnxruntime"):
     from triptych.workers.engines.ocr_runtime import OcrRuntime
     from triptych.workers.engines.paddle_ocr import PaddleOcrEngine
 
-    runs = OcrRuntime(name=runtime, device="cpu", threads=2)
+    runs = OcrRuntime(pages=runtime, lines=runtime, device="cpu", threads=2)
     engine = PaddleOcrEngine(models_dir / "pp-ocrv6-small", ModelRef(model="pp-ocrv6-small"), runs)
     engine.load()
     engine.warm_up()

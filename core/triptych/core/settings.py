@@ -222,10 +222,11 @@ class Settings(BaseSettings):
     transcriptions are refused."""
     ocr_runtime: Literal["auto", "onnxruntime", "openvino"] = "auto"
     """What runs OCR models: ONNX Runtime, or OpenVINO (extra `openvino`), which takes two thirds of the time on CPUs
-    that compute in bfloat16. `auto`: ONNX Runtime."""
+    that compute in bfloat16. `auto`: on those, if it is installed, ONNX Runtime finds lines and OpenVINO reads them;
+    else ONNX Runtime does both."""
     ocr_compute_type: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Number format of OCR models. `auto`: float32, but bfloat16 with OpenVINO on a CPU that computes in it, which
-    changes a letter here and there. With ONNX Runtime float32 only."""
+    """Number format of OCR models. `auto`: bfloat16 for what OpenVINO runs on a CPU that computes in it, which changes
+    a letter in one of some hundred lines, else float32. `float32`: the same texts on every CPU."""
     ocr_model: str = "pp-ocrv6-small"
     """Model of OCR jobs that name none."""
     layout_model: str = "picodet-cdla"

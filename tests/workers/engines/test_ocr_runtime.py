@@ -22,16 +22,39 @@ def chosen(name="auto", *, device="cpu", compute_type="auto"):
     return OcrRuntime.chosen(name, device=device, threads=2, compute_type=compute_type)
 
 
-def test_by_default_texts_are_the_same_on_every_cpu():
-    assert (chosen().name, chosen().compute_type) == ("onnxruntime", "float32")
-    assert chosen().version == f"onnxruntime/{importlib.metadata.version('onnxruntime')}"
+ONNX_RUNTIME = f"onnxruntime/{importlib.metadata.version('onnxruntime')}"
+
+
+@pytest.mark.parametrize("has_bfloat16", [True, False])
+def test_by_default_lines_are_recognized_in_bfloat16_where_the_cpu_computes_in_it(monkeypatch, has_bfloat16):
+    monkeypatch.setattr(ocr_runtime, "computes_in_bfloat16", lambda: has_bfloat16)
+    expected = ("openvino", "bfloat16") if has_bfloat16 else ("onnxruntime", "float32")
+    assert (chosen().lines, chosen().compute_type) == expected
+    assert chosen().pages == "onnxruntime"
+
+
+def test_who_asks_for_float32_gets_the_same_texts_on_every_cpu():
+    assert chosen(compute_type="float32").version == ONNX_RUNTIME
+
+
+def test_without_openvino_the_default_is_onnx_runtime(monkeypatch):
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "openvino" else object())
+    assert chosen().version == ONNX_RUNTIME
+
+
+def test_with_a_gpu_the_default_is_onnx_runtime(monkeypatch):
+    monkeypatch.setattr(ocr_runtime, "has_gpu", lambda: True)
+    assert (chosen(device="auto").lines, chosen(device="auto").on_gpu) == ("onnxruntime", True)
+    assert not chosen("onnxruntime").on_gpu
 
 
 def test_openvino_computes_in_bfloat16_where_the_cpu_does_and_results_say_so():
     expected = "bfloat16" if computes_in_bfloat16() else "float32"
     assert chosen("openvino").compute_type == expected
     assert chosen("openvino").version.endswith("+bfloat16") == computes_in_bfloat16()
-    assert "+" not in chosen("openvino", compute_type="float32").version
+    openvino = f"openvino/{importlib.metadata.version('openvino')}"
+    assert chosen("openvino", compute_type="float32").version == openvino
+    assert OcrRuntime(lines="openvino", compute_type="bfloat16").version == f"{ONNX_RUNTIME}+{openvino}+bfloat16"
 
 
 def test_what_cannot_run_so_is_refused_with_a_reason(monkeypatch):
@@ -57,7 +80,7 @@ def test_a_model_of_paddlepaddle_asks_for_paddlepaddle(tmp_path, monkeypatch):
     (tmp_path / "inference.json").touch()
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(FeatureDisabled, match=r"needs paddlepaddle: pip install 'triptych\[paddle\]'") as caught:
-        OcrRuntime(device="cpu").load(tmp_path)
+        OcrRuntime(device="cpu").load_recognizer(tmp_path)
     assert caught.value.metadata == {"extra": "paddle"}
 
 
@@ -73,8 +96,8 @@ def test_a_gpu_that_onnx_runtime_cannot_use_is_refused(models_dir):
 
 
 def network(models_dir, name):
-    lanes = OcrRuntime(name=name, device="cpu", threads=1).load(models_dir / "pp-ocrv6-small" / "det")
-    return lanes._network
+    runtime = OcrRuntime(pages=name, device="cpu", threads=1)
+    return runtime.load(models_dir / "pp-ocrv6-small" / "det")._network
 
 
 @pytest.mark.weights

@@ -14,7 +14,6 @@ from triptych.workers.engines import registry
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import (
     MAX_PADDING,
-    MAX_RUN_WIDTH_PX,
     MAX_WIDTH_PX,
     MIN_WIDTH_PX,
     chunks_of_equal_width,
@@ -264,8 +263,8 @@ def test_a_crops_width_depends_on_itself_alone():
 
 def test_runs_are_of_one_width_and_bounded():
     crops = [crop_of_width(width) for width in (100, 3000, 310, 700, 650) * 20]
-    runs = list(chunks_of_equal_width(crops, MAX_RUN_WIDTH_PX))
+    runs = list(chunks_of_equal_width(crops, 2560))
     assert sum(len(run) for run in runs) == len(crops)
     for run in runs:
         assert len({crop.pixels.shape[1] for crop in run}) == 1
-        assert len(run) == 1 or sum(crop.pixels.shape[1] for crop in run) <= MAX_RUN_WIDTH_PX
+        assert len(run) == 1 or sum(crop.pixels.shape[1] for crop in run) <= 2560

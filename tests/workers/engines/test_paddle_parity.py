@@ -58,10 +58,10 @@ def pages(data_dir):
 @pytest.fixture(scope="module", params=["onnxruntime", "openvino"])
 def networks(models_dir, request):
     """Detection and recognition on one of the runtimes, as functions of their input."""
-    runtime = OcrRuntime(name=request.param, device="cpu", threads=1)
+    runtime = OcrRuntime(lines=request.param, device="cpu", threads=1)
 
     def network(role):
-        lanes = runtime.load(models_dir / "pp-ocrv6-small" / role)
+        lanes = runtime.load_recognizer(models_dir / "pp-ocrv6-small" / role)
 
         def run(values):
             [(_, output)] = lanes.run([values], values=lambda given: given, result=np.copy, unwanted=lambda _: False)

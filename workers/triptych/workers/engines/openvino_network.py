@@ -40,7 +40,7 @@ class OpenVinoNetwork:
         return _OpenVinoRun(self._model, self._idle, values)
 
     def release(self) -> None:
-        """See `Network.release`: between them, detection and recognition would hold 2 GB."""
+        """See `Network.release`."""
         self._idle.clear()
         self._model.release_memory()
         heap.trim()  # weights are packed anew for every width of lines: 0.2 GB of small blocks

@@ -22,9 +22,6 @@ MAX_WIDTH_PX = 3200
 TALL = 1.5
 # Padding is at most this share of a crop; finer steps save pixels but leave fewer crops of a width to run together.
 MAX_PADDING = 0.15
-# Width of all crops of one run. On a CPU larger runs gain nothing and take memory: the output is 18,710 classes wide.
-MAX_RUN_WIDTH_PX = 4 * 640
-MAX_GPU_RUN_WIDTH_PX = 16 * 640
 
 
 def _width_steps() -> tuple[int, ...]:

@@ -16,8 +16,6 @@ from triptych.v1.ocr_pb2 import TEXT_ORIGIN_RECOGNIZED, OcrPage
 from triptych.workers.engines.base import Engine
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.paddle_crops import (
-    MAX_GPU_RUN_WIDTH_PX,
-    MAX_RUN_WIDTH_PX,
     LineCrop,
     along_text,
     chunks_of_equal_width,
@@ -88,7 +86,6 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         self._folder = folder
         self._runtime = runtime
         self._check_languages = check_languages
-        self._max_run_width_px = MAX_GPU_RUN_WIDTH_PX if runtime.on_gpu else MAX_RUN_WIDTH_PX
 
     def load(self) -> None:
         """Reads the models: about half a second.
@@ -101,8 +98,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         self._recognition = PaddleModel.read(self._folder / "rec")
         # A page takes much memory, so one at a time is looked at; lines are many and small.
         self._detector = self._runtime.load(self._detection.folder)
-        lanes = 1 if self._runtime.on_gpu else self._runtime.threads
-        self._recognizer = self._runtime.load(self._recognition.folder, lanes=lanes)
+        self._recognizer = self._runtime.load_recognizer(self._recognition.folder)
         orientation = self._folder / "doc_ori"
         self._orientation = PageOrientation(orientation, self._runtime) if orientation.is_dir() else None
 
@@ -194,7 +190,7 @@ class PaddleOcrEngine(Engine[PageImage, OcrPage]):
         found: list[list[FoundLine]] = [[] for _ in items]
 
         def chunks() -> Iterator[list[LineCrop]]:
-            for planned in chunks_of_equal_width(crops, self._max_run_width_px):
+            for planned in chunks_of_equal_width(crops, self._runtime.max_run_width_px):
                 wanted = _wanted(items)
                 if chunk := [crop for crop in planned if crop.page in wanted]:
                     yield chunk
