@@ -39,9 +39,9 @@ DEFAULT = "Triptych"
 # What Triptych is run with, which of RapidOCR's runs computes alike, and the bound of memory. OpenVINO keeps weights
 # packed for every size of input.
 RUNTIMES = {
-    DEFAULT: ({}, "", 1500),
+    DEFAULT: ({}, "", 1600),
     "Triptych, ONNX Runtime": ({"TRIPTYCH_OCR_RUNTIME": "onnxruntime"}, "RapidOCR, ONNX Runtime", 1400),
-    "Triptych, OpenVINO": ({"TRIPTYCH_OCR_RUNTIME": "openvino"}, "RapidOCR, OpenVINO", 1700),
+    "Triptych, OpenVINO": ({"TRIPTYCH_OCR_RUNTIME": "openvino"}, "RapidOCR, OpenVINO", 1500),
 }
 
 

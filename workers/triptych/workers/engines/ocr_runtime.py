@@ -68,7 +68,7 @@ class OcrRuntime:
 
     @property
     def version(self) -> str:
-        """Names and versions of what computes, and the number format unless it is float32: other numbers, other texts."""
+        """What computes, and the number format unless it is float32: other numbers, other texts."""
         version = "+".join(f"{name}/{importlib.metadata.version(name)}" for name in sorted({self.pages, self.lines}))
         return version if self.compute_type == "float32" else f"{version}+{self.compute_type}"
 
