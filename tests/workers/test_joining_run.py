@@ -317,8 +317,8 @@ def known_memory(budget, bytes_an_item):
     memory = ModelMemory("model", budget, meter, weigh=lambda: 0)
     for items in (1, 2, 4):
         meter.peak_bytes = items * bytes_an_item * 4 // 5  # a quarter more is expected
-        with memory.leased([], None, items):
-            pass
+        with memory.leased([], None, items) as lease:
+            lease.learn(items)
     meter.peak_bytes = bytes_an_item * 4 // 5
     return memory
 
@@ -374,3 +374,38 @@ def test_a_batch_that_never_ends_learns_meanwhile_what_it_takes(start):
     values(futures)
     assert engine.steps[0] == "a", "the first one runs alone, as nobody knows what it takes"
     assert max(map(len, engine.steps)) > 4, engine.steps
+
+
+def test_the_last_one_is_tried_alone_before_it_fails_for_what_others_left_behind(start):
+    engine = Countdown()
+    full = iter([MemoryError("what left has left its room behind")])
+
+    def step():
+        if engine.steps[-2:] == ["ab", "b"] and (error := next(full, None)):
+            raise error
+
+    engine.before_step = step
+    batcher = start(engine)
+    futures = [batcher.submit(("a", 1)), batcher.submit(("b", 4))]
+    batcher.start()
+    assert values(futures) == ["A", "B"]
+    assert engine.batches == 2
+
+
+def test_nobody_is_let_in_for_those_who_joined_and_left_without_having_run_well(start):
+    engine, budget, meter = Countdown(), MemoryBudget(1_000_000), StatedMeter()
+    memory = ModelMemory("model", budget, meter, weigh=lambda: 0)
+    meter.peak_bytes = 10
+    batcher = start(engine, memory=memory)
+    batcher.start()
+    values([batcher.submit(("a", 1))])
+    futures = [batcher.submit(("b", 9))]
+
+    def submit_odd_ones():
+        futures.extend(batcher.submit(("odd", 2)) for _ in range(3))
+
+    at_step(engine, dict.fromkeys((2, 3, 4), submit_odd_ones))
+    assert values(futures[:1]) == ["B"]
+    batcher.stop()
+    assert len(futures) == 10
+    assert memory.max_cost(None) == 4, "only single items have run well"

@@ -1,6 +1,7 @@
 """Two models on one device: their batches fit the budget together, whatever comes."""
 
 import threading
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -204,16 +205,41 @@ def test_a_failed_batch_teaches_nothing_of_memory():
     assert budget.leased_bytes() == 0
 
 
+def test_a_batch_of_which_a_part_failed_teaches_nothing_of_memory(serve):
+    station = serve(MemoryBudget(1_000_000))
+    values(submit(station, "a"))
+    plug = busy(station)
+    bad, good = submit(station, "bad", "c")
+    station.engine.gate.set()
+    values([*plug, good])
+    assert isinstance(bad.exception(PATIENCE_S), ValueError)
+    assert station.engine.batches[-1] == ["bad", "c"]
+    assert station._batcher._memory.max_cost(None) == 4, "only the single item has run"
+
+
+def test_the_items_of_a_batch_that_others_join_are_not_kept():
+    class Pixels:
+        pass
+
+    item = Pixels()
+    there = weakref.ref(item)
+    memory = ModelMemory("model", MemoryBudget(1_000), StatedMeter(), weigh=lambda: 0)
+    with memory.leased([item], None, 1):
+        del item
+        assert there() is None
+
+
 def test_what_a_process_of_its_own_keeps_of_earlier_batches_is_not_leased_twice():
     meter = StatedMeter(alone=True)
     budget = MemoryBudget(1_000)
     memory = ModelMemory("model", budget, meter, weigh=lambda: 300 + meter.kept)
     budget.hold("model", 300)
-    with memory.leased(["a"], None, 1):
+    with memory.leased(["a"], None, 1) as lease:
         assert budget.leased_bytes() == 700, "nothing is known: all there is"
         meter.peak_bytes = 400
         meter.kept = 350
-    assert budget.held_bytes() == 650
+        lease.learn(1)
+    assert budget.room_bytes() == 1_000 - 650
     with memory.leased(["a"], None, 1):
         assert budget.leased_bytes() == 400 * 1.25 - 350
 
@@ -222,9 +248,10 @@ def test_what_ran_beside_another_is_not_measured_unless_its_process_is_its_own()
     for alone, known in ((False, None), (True, 500)):
         meter, budget = StatedMeter(alone=alone), MemoryBudget(1_000)
         memory = ModelMemory("model", budget, meter, weigh=lambda: 0)
-        with memory.leased(["a"], None, 1):
+        with memory.leased(["a"], None, 1) as lease:
             budget.lease(0).release()
             meter.peak_bytes = 400
+            lease.learn(1)
         assert memory._peaks.expected_bytes(None, 1) == known
 
 
@@ -232,17 +259,29 @@ def test_items_may_join_and_leave_a_batch_that_runs():
     meter, budget = StatedMeter(), MemoryBudget(1_000)
     memory = ModelMemory("model", budget, meter, weigh=lambda: 0)
     meter.peak_bytes = 40
-    with memory.leased(["a"], "key", 4):
-        pass
+    with memory.leased(["a"], "key", 4) as lease:
+        lease.learn(4)
     with memory.leased(["a"], "key", 4) as lease:
         assert budget.leased_bytes() == 50
         assert lease.admit(4)
         assert budget.leased_bytes() == 100
         assert not lease.admit(1000)
+        meter.peak_bytes = 88
+        lease.learn(8)
+        assert sample("triptych_batch_leased_bytes", "model") == 100
         lease.settle(4)
         assert budget.leased_bytes() == 50
-        meter.peak_bytes = 80
-    assert memory._peaks.expected_bytes("key", 8) == 100, "the peak belongs to the most that ran at once"
+        assert sample("triptych_batch_leased_bytes", "model") == 50
+    assert memory._peaks.expected_bytes("key", 8) == 110
+
+
+def test_a_process_that_was_just_started_anew_counts_as_what_it_will_take():
+    meter, budget, now = StatedMeter(alone=True), MemoryBudget(1_000), [300]
+    memory = ModelMemory("model", budget, meter, weigh=lambda: now[0])
+    for weighed, held in ((500, 500), (5, 300), (0, 300)):
+        with memory.leased(["a"], None, 1):
+            now[0] = weighed
+        assert budget.room_bytes() == 1_000 - held
 
 
 def test_where_nothing_can_be_measured_nothing_is_bounded():
@@ -251,5 +290,7 @@ def test_where_nothing_can_be_measured_nothing_is_bounded():
     budget = MemoryBudget(10)
     memory = ModelMemory("model", budget, meter, weigh=lambda: 0)
     assert memory.max_cost(None) == float("inf")
-    with memory.leased(["a"], None, 1000):
+    budget.hold("other", 20)
+    with memory.leased(["a"], None, 1000) as lease:
         assert budget.leased_bytes() == 0
+        assert lease.admit(1000)

@@ -21,6 +21,13 @@ class BatchLease(Protocol):
             cost: Of all that runs.
         """
 
+    def learn(self, cost: float) -> None:
+        """Takes note of what was taken so far. What failed or was stopped teaches nothing.
+
+        Args:
+            cost: So much ran at once, and well.
+        """
+
 
 class BatchMemory(Protocol):
     """The memory that a model's batches take. For the batcher's thread."""
@@ -54,3 +61,6 @@ class Boundless:
 
     def settle(self, cost: float) -> None:
         """See `BatchLease.settle`."""
+
+    def learn(self, cost: float) -> None:
+        """See `BatchLease.learn`."""

@@ -156,8 +156,10 @@ class BatchRun(Generic[ItemT, ResultT]):
         """Gives one result per item, or what the whole call raised."""
         try:
             items = [entry.item for entry in part]
-            with self._memory.leased(items, part[0].key, _cost(part)):
+            with self._memory.leased(items, part[0].key, _cost(part)) as lease:
                 results = list(self._run_batch(items))
+                if survive(_all_well, results):  # what fails or is stopped takes less than it would have
+                    lease.learn(_cost(part))
         except BaseException as error:  # noqa: BLE001 - not even an engine's SystemExit may leave futures open
             return as_value(error)
         if len(results) == len(part):
@@ -192,6 +194,10 @@ def survive(call: Callable[P, ReturnT], *args: P.args, **kwargs: P.kwargs) -> Re
     except BaseException:
         logger.exception("an error in a callback or result; the batcher goes on")
         return None
+
+
+def _all_well(results: Sequence[object]) -> bool:
+    return not any(isinstance(result, BaseException) for result in results)
 
 
 def _cost(entries: Sequence[Waiting[ItemT, Done[ResultT]]]) -> float:

@@ -52,6 +52,8 @@ class _Rider(Generic[ItemT, ResultT]):
     """The most items that were in the batch with it at one time."""
     most_cost: float = 0.0
     """The cost of all of them, at most."""
+    seen_cost: float = 0.0
+    """The cost of all that were there when it joined, its own included: when it ends well, so much has fitted."""
 
 
 class JoiningRun(Generic[ItemT, ResultT]):
@@ -98,7 +100,8 @@ class JoiningRun(Generic[ItemT, ResultT]):
             with self._memory.leased([entry.item for entry in first], first[0].key, _cost(first)) as lease:
                 self._join(first)
                 while self._riders:
-                    self._step()
+                    if fitted := self._step():
+                        lease.learn(fitted)
                     riders = [rider.entry for rider in self._riders.values()]
                     lease.settle(_cost(riders))
                     if riders:
@@ -119,19 +122,24 @@ class JoiningRun(Generic[ItemT, ResultT]):
                 self._leave(rider, as_value(error), now)
             else:
                 self._riders[number] = rider
+                rider.seen_cost = sum(one.entry.cost for one in self._riders.values())
         together, cost = len(self._riders), sum(rider.entry.cost for rider in self._riders.values())
         for rider in self._riders.values():
             rider.most, rider.most_cost = max(rider.most, together), max(rider.most_cost, cost)
 
-    def _step(self) -> None:
+    def _step(self) -> float:
+        """Brings all a step further; gives the cost that has fitted, as something ended well, or 0."""
+        fitted = 0.0
         ended = list(self._batch.step()) if self._batch else []
         now = time.monotonic()
         for number, result in ended:
             rider = self._riders.pop(number, None)
-            if rider is not None:
-                self._leave(rider, result, now)
+            if rider is not None and self._leave(rider, result, now):
+                fitted = max(fitted, rider.seen_cost)
+        return fitted
 
-    def _leave(self, rider: _Rider[ItemT, ResultT], result: ResultT | Exception, now: float) -> None:
+    def _leave(self, rider: _Rider[ItemT, ResultT], result: ResultT | Exception, now: float) -> bool:
+        """Ends an item; says whether it ended well."""
         entry = rider.entry
         well = survive(self._deliver, rider, result, now) or False
         if not entry.future.done():  # the last resort, for results that cannot even be looked at
@@ -152,6 +160,7 @@ class JoiningRun(Generic[ItemT, ResultT]):
             safe_cost=None if math.isinf(safe_cost) else safe_cost,
         )
         survive(self._on_batch, report)
+        return well
 
     def _deliver(self, rider: _Rider[ItemT, ResultT], result: ResultT | Exception, now: float) -> bool:
         """Ends the item's future; says whether it ended well."""
@@ -169,12 +178,15 @@ class JoiningRun(Generic[ItemT, ResultT]):
         """Begins the items of a failed batch anew, in halves."""
         # Without riders it failed before anything ran.
         entries = [rider.entry for rider in self._riders.values()] or [one for one in first if not one.future.done()]
+        # Others who left may have left their room behind: alone, the last one has not been tried yet.
+        left_over = len(entries) == 1 and any(rider.most > 1 for rider in self._riders.values())
         self._riders.clear()
         self._batch = None  # what it holds of the device is wanted now
         if not entries:
             logger.error("%s: a batch failed after its items had ended", self._name, exc_info=error)
             return
-        run = BatchRun(self._run_batch, self._history, self._memory, self._name, entries, failed=error)
+        failed = None if left_over and isinstance(error, MemoryError) else error
+        run = BatchRun(self._run_batch, self._history, self._memory, self._name, entries, failed=failed)
         run.run()
         survive(self._on_batch, run.report())
 

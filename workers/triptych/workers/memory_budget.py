@@ -75,11 +75,6 @@ class MemoryBudget:
         with self._changed:
             return max(0, self.max_bytes - sum(self._held.values()))
 
-    def held_bytes(self) -> int:
-        """Gives what the loaded models take."""
-        with self._changed:
-            return sum(self._held.values())
-
     def leased_bytes(self) -> int:
         """Gives what is leased now."""
         with self._changed:
@@ -106,13 +101,17 @@ class MemoryBudget:
         try:
             while True:
                 with self._changed:
-                    while self._queue[0] is not place or (self._leases and self._missing(size_bytes) > 0):
+                    waits = self._queue[0] is not place or (bool(self._leases) and self._missing(size_bytes) > 0)
+                    if waits:
                         self._changed.wait(_HEED_EVERY_S)
-                        if not wanted():
-                            return self._given(0)
-                    missing_bytes = self._missing(size_bytes)
-                    if missing_bytes <= 0:
+                    elif (missing_bytes := self._missing(size_bytes)) <= 0:
                         return self._given(size_bytes)
+                if waits:
+                    # Outside the lock: futures of those that are stopped call back their owners.
+                    if not wanted():
+                        with self._changed:
+                            return self._given(0)
+                    continue
                 # Nobody passes us meanwhile: we are first.
                 if not spare(missing_bytes):
                     with self._changed:
@@ -125,7 +124,9 @@ class MemoryBudget:
     def grow(self, lease: Lease, more_bytes: int) -> bool:
         """See `Lease.grow`."""
         with self._changed:
-            if lease not in self._leases or self._queue or self._missing(more_bytes) > 0:
+            if lease not in self._leases or self._queue:
+                return False
+            if more_bytes > 0 and self._missing(more_bytes) > 0:
                 return False
             lease.size_bytes += more_bytes
             return True

@@ -7,7 +7,10 @@ import math
 import time
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
+
+from prometheus_client import Gauge
 
 from triptych.workers import metrics
 from triptych.workers.memory_budget import Lease, MemoryBudget
@@ -20,38 +23,40 @@ log = logging.getLogger("triptych.memory")
 class ModelBatchLease:
     """The memory of one batch that runs; see `BatchLease`."""
 
-    def __init__(self, lease: Lease, peaks: Peaks, meter: MemoryMeter | None, key: Hashable, cost: float) -> None:
+    def __init__(
+        self, lease: Lease, peaks: Peaks, meter: MemoryMeter | None, key: Hashable, cost: float, gauge: Gauge
+    ) -> None:
         self._lease = lease
         self._peaks = peaks
         self._meter = meter
         self._key = key
-        self._cost = self._most_cost = cost
+        self._cost = cost
+        self._gauge = gauge
+        gauge.set(lease.size_bytes)
 
     def admit(self, cost: float) -> bool:
         """See `BatchLease.admit`."""
-        if not self._lease.grow(self._difference(self._cost + cost, self._cost)):
+        wanted_bytes = self._peaks.expected_bytes(self._key, self._cost + cost) or 0
+        if not self._lease.grow(max(0, wanted_bytes - self._lease.size_bytes)):
             return False
         self._cost += cost
-        self._most_cost = max(self._most_cost, self._cost)
+        self._gauge.set(self._lease.size_bytes)
         return True
 
     def settle(self, cost: float) -> None:
-        """See `BatchLease.settle`. What ran well until here is learned: a busy batch may never end."""
-        if cost < self._cost:
-            self._lease.shrink(self._difference(self._cost, cost))
-            self._cost = cost
-            self.learn()
+        """See `BatchLease.settle`."""
+        self._cost = cost
+        expected_bytes = self._peaks.expected_bytes(self._key, cost)
+        if expected_bytes is not None:
+            self._lease.shrink(max(0, self._lease.size_bytes - expected_bytes))
+            self._gauge.set(self._lease.size_bytes)
 
-    def learn(self) -> None:
-        """Takes note of what was taken so far, if it can be told."""
+    def learn(self, cost: float) -> None:
+        """See `BatchLease.learn`. What others take beside it cannot be told apart."""
         if self._meter and (self._meter.alone or not self._lease.shared):
-            self._peaks.learn(self._key, self._most_cost, self._meter.taken_bytes())
+            self._peaks.learn(self._key, cost, self._meter.taken_bytes())
         else:
-            self._peaks.note_run(self._key, self._most_cost)
-
-    def _difference(self, more: float, less: float) -> int:
-        larger, smaller = (self._peaks.expected_bytes(self._key, cost) or 0 for cost in (more, less))
-        return max(0, larger - smaller)
+            self._peaks.note_run(self._key, cost)
 
 
 class ModelMemory:
@@ -81,6 +86,7 @@ class ModelMemory:
         self._meter = meter
         self._weigh = weigh
         self._spare = spare
+        self._rest_bytes = weigh()
         self._peaks = Peaks()
         self._measurable = meter.begin()
         if self._measurable:
@@ -98,24 +104,25 @@ class ModelMemory:
 
     @contextmanager
     def leased(self, items: Sequence[Any], key: Hashable, cost: float) -> Iterator[ModelBatchLease]:
-        """See `BatchMemory.leased`. What is raised inside the block teaches nothing."""
+        """See `BatchMemory.leased`."""
         began = time.monotonic()
-        with self._budget.lease(self._size_bytes(key, cost), wanted=lambda: _wanted(items), spare=self._spare) as lease:
+        with self._budget.lease(
+            self._size_bytes(key, cost), wanted=partial(_wanted, items), spare=self._spare
+        ) as lease:
             self._wait.observe(time.monotonic() - began)
+            del items  # a batch that others join may run for hours
             self._note_excess(lease)
-            self._leased.set(lease.size_bytes)
             meter = self._meter if self._measurable and self._meter.begin() else None
-            batch = ModelBatchLease(lease, self._peaks, meter, key, cost)
             try:
-                yield batch
-                batch.learn()
+                yield ModelBatchLease(lease, self._peaks, meter, key, cost, self._leased)
             finally:
                 if meter:
                     meter.taken_bytes()  # ends the measurement
                 self._leased.set(0)
                 # Some keep what their batches took, and whoever comes next has to know.
-                if self._meter.alone:
-                    self._budget.hold(self._name, self._weigh())
+                if weighed_bytes := self._weigh():
+                    # An engine's process that was just started anew takes less than it will.
+                    self._budget.hold(self._name, max(self._rest_bytes, weighed_bytes))
 
     def _size_bytes(self, key: Hashable, cost: float) -> int:
         if not self._measurable:

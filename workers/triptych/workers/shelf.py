@@ -161,8 +161,10 @@ class Shelf:
     # Letting idle models go.
 
     def unused_since(self, moment: float) -> list[Loaded]:
-        """Gives the models that nobody has used since a moment."""
-        return [loaded for loaded in self.all() if not loaded.loans and loaded.used_at <= moment]
+        """Gives the models that nobody has used since a moment, and that run nothing: a batch may outlast its job."""
+        return [
+            loaded for loaded in self.all() if not loaded.loans and loaded.used_at <= moment and loaded.station.idle
+        ]
 
     def spared(self, device: str, missing_bytes: int) -> list[Loaded]:
         """Gives idle models of a device that take so much together, or all of them; the longest unused first."""

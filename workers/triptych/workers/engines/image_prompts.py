@@ -79,9 +79,13 @@ class ImagePrompts:
             raise FieldInvalid("messages", f"the model's chat template refuses them: {error}") from error
 
     def _read_whole(self, conversation: list[dict[str, Any]]) -> PromptInputs:
-        inputs = self._processor.apply_chat_template(
-            [conversation], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
-        ).to(self._model.device, dtype=self._model.dtype)
+        try:
+            inputs = self._processor.apply_chat_template(
+                [conversation], add_generation_prompt=True, tokenize=True, return_dict=True, return_tensors="pt"
+            )
+        except ValueError as error:  # a text has the token that stands for an image
+            raise FieldInvalid("messages", f"the model's processor refuses them: {error}") from error
+        inputs = inputs.to(self._model.device, dtype=self._model.dtype)
         rest = {name: value for name, value in inputs.items() if name not in _FORWARD_ONLY}
         return PromptInputs(ids=inputs["input_ids"], positional=rest, whole=rest)
 

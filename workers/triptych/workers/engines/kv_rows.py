@@ -105,6 +105,9 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # the package has no types
         self._make_room(row + 1, max(length, self.get_seq_length()) + 1, keys, values)
         self.keys[row, :, :length] = keys[0]
         self.values[row, :, :length] = values[0]
+        if keys.device.type != "cpu":  # masked there, and must be a number, whoever had the place before
+            self.keys[row, :, length:] = 0
+            self.values[row, :, length:] = 0
 
     def move(self, source: int, target: int) -> None:
         """Puts one row where another was."""
@@ -113,14 +116,14 @@ class _Layer(DynamicLayer):  # type: ignore[misc]  # the package has no types
             self.values[target] = self.values[source]
 
     def _make_room(self, rows: int, tokens: int, keys: torch.Tensor, values: torch.Tensor) -> None:
-        """Has room for so many, by moving everything if need be; a longest row that left makes it smaller again."""
+        """Has room for so many, by moving everything if need be; rows that left make it smaller again."""
         has_rows, has_tokens = (self.keys.shape[0], self.keys.shape[2]) if self.is_initialized else (0, 0)
         if rows <= has_rows and tokens <= has_tokens <= 4 * tokens + _TOKENS_AT_A_TIME:
             return
         # Growing by a quarter, a row is moved a few times in its life.
         room = -(-(tokens + tokens // 4) // _TOKENS_AT_A_TIME) * _TOKENS_AT_A_TIME
-        self.keys = self._moved(self.keys if has_rows else None, max(rows, has_rows), room, keys)
-        self.values = self._moved(self.values if has_rows else None, max(rows, has_rows), room, values)
+        self.keys = self._moved(self.keys if has_rows else None, rows, room, keys)
+        self.values = self._moved(self.values if has_rows else None, rows, room, values)
         self.is_initialized = True
 
     def _moved(self, old: torch.Tensor | None, rows: int, room: int, like: torch.Tensor) -> torch.Tensor:

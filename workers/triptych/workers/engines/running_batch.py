@@ -11,7 +11,6 @@ from typing import Protocol
 
 import torch
 
-from triptych.core.errors import InvalidInput
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.continuation import Continuation, cancelled
@@ -161,10 +160,12 @@ class RunningBatch:
                 continue
             try:
                 row.answer = self._begin_answer(row.prompt, ready)
-            except InvalidInput as error:
+                row.prefill = self._begin_prefill(ready.inputs)
+            except MemoryError:
+                raise
+            except Exception as error:  # noqa: BLE001 - the prompt's own failure: nothing else was computed
                 self._end(row, error)
                 continue
-            row.prefill = self._begin_prefill(ready.inputs)
             self._new.remove(row)
             self._reading.append(row)
 

@@ -68,11 +68,11 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
             .eval()
         )
         self._language_model = LanguageModel(self._network, processor.tokenizer, piece_tokens=self._piece_tokens)
-        self._prompts = ImagePrompts(processor, self._network, self._cache, apart=self._language_model.shares)
+        # What is tried out is neither kept nor counted.
+        self._prompts = ImagePrompts(processor, self._network, EncoderCache(0), apart=self._language_model.shares)
         if self._language_model.shares and not self._images_are_read_causally():
             self._language_model.let_rows_go_alone()
-            self._prompts = ImagePrompts(processor, self._network, self._cache, apart=False)
-        self._cache.forget()
+        self._prompts = ImagePrompts(processor, self._network, self._cache, apart=self._language_model.shares)
 
     def _images_are_read_causally(self) -> bool:
         """Whether an image's tokens attend to those before them only, as text does: found out by trying."""
