@@ -7,9 +7,8 @@ import logging
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from triptych.core.errors import FeatureDisabled, ModelNotFound
+from triptych.workers.engines.torch_device import memory_errors
 
 log = logging.getLogger(__name__)
 
@@ -28,13 +27,15 @@ def merged(network: Any, folder: Path | None) -> Any:
     Raises:
         ModelNotFound: No adapter, or one of another base; says what does not fit.
         FeatureDisabled: An adapter of a kind that cannot be merged.
+        MemoryError: There is no room to merge it.
     """
     if folder is None:
         return network
     config = _config(folder)
     try:
-        return _merged(network, folder)
-    except (ModelNotFound, FeatureDisabled, MemoryError, torch.OutOfMemoryError):
+        with memory_errors():
+            return _merged(network, folder)
+    except (FeatureDisabled, MemoryError):
         raise
     except Exception as error:
         # What peft, torch and safetensors say of names and shapes is of many types.

@@ -69,11 +69,11 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         network = AutoModelForImageTextToText.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
         self._network: Any = merged(network.to(self._device), self._adapter).eval()
         self._language_model = LanguageModel(self._network, processor.tokenizer, piece_tokens=self._piece_tokens)
-        self._prompts = ImagePrompts(processor, self._network, self._cache, apart=self._language_model.shares)
+        self._prompts = ImagePrompts(processor, self._network, apart=self._language_model.shares)
         if self._language_model.shares and not self._images_are_read_causally():
             self._language_model.let_rows_go_alone()
-            self._prompts = ImagePrompts(processor, self._network, self._cache, apart=False)
-        self._cache.forget()
+            self._prompts = ImagePrompts(processor, self._network, apart=False)
+        self._prompts.cache = self._cache
 
     def _images_are_read_causally(self) -> bool:
         """Whether an image's tokens attend to those before them only, as text does: found out by trying."""
