@@ -3,6 +3,8 @@
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
     Gemma3ForCausalLM,
     Gemma3TextConfig,
     Idefics3Config,
@@ -148,12 +150,26 @@ def gemma3(folder):
     return _saved(folder, Gemma3ForCausalLM(config), words, words)
 
 
-def qwen2(folder):
-    """A text model of two layers."""
+def qwen2(folder, **options):
+    """A text model of two layers, unless the options say otherwise."""
     words = tokenizer()
     torch.manual_seed(0)
-    model = Qwen2ForCausalLM(Qwen2Config(vocab_size=len(words), pad_token_id=0, **TEXT))
+    model = Qwen2ForCausalLM(Qwen2Config(**{"vocab_size": len(words), "pad_token_id": 0, **TEXT, **options}))
     return _saved(folder, model, words, words)
+
+
+def lora(folder, base, **options):
+    """A LoRA adapter with random weights to a model of one of the functions above, saved as peft saves it."""
+    from peft import LoraConfig, get_peft_model
+
+    seeing = (base / "processor_config.json").exists()
+    network = (AutoModelForImageTextToText if seeing else AutoModelForCausalLM).from_pretrained(base)
+    torch.manual_seed(1)
+    layers = {"target_modules": "all-linear"} | options
+    # By default one of the two factors is zero, so that training begins with the base itself.
+    adapted = get_peft_model(network, LoraConfig(r=4, lora_alpha=32, init_lora_weights=False, **layers))
+    adapted.save_pretrained(folder)
+    return folder
 
 
 def _saved(folder, model, words, processor):

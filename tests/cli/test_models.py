@@ -65,6 +65,27 @@ def test_pull_tells_on_standard_error_and_answers_on_standard_output(run, tmp_pa
     assert (row["name"], row["state"], row["folder"]) == ("mine", "ready", str(tmp_path / "models/mine"))
 
 
+def test_an_adapter_is_pulled_and_verified_with_its_base_each_once(run, tmp_path):
+    more = tmp_path / "more.toml"
+    text = more.read_text().replace('"ocr"', '"vision"').replace('"paddle_ocr"', '"text"')
+    adapter = text.replace("models.mine", "models.tuned").replace("licence", 'uses = ["mine"]\nlicence')
+    more.write_text(text + adapter)
+    done = run("pull", "tuned", "mine", "--json")
+    assert done.stderr.splitlines() == [
+        "mine: downloaded mine 1.0",
+        "mine: ready",
+        "tuned: downloaded mine 1.0",
+        "tuned: ready",
+    ]
+    base, tuned = json.loads(done.stdout)
+    assert (base["name"], base["size_bytes"], tuned["name"], tuned["size_bytes"]) == ("mine", 7, "tuned", 14)
+    assert run("verify", "tuned").stdout == "mine: as it should be\ntuned: as it should be\n"
+    (tmp_path / "models/mine/model.bin").unlink()
+    done = run("verify", "tuned")
+    assert (done.exit_code, done.stdout) == (1, "tuned: as it should be\n")
+    assert done.stderr == "mine: model.bin: missing\n"
+
+
 def test_an_unknown_name_is_an_error_with_a_hint(run):
     done = run("pull", "mime")
     assert done.exit_code == 4

@@ -124,7 +124,6 @@ files = [{ path = "*.bin" }]
         (GOOD.replace("size_bytes = 4\n", "size_bytes = 5\n"), r"files\.0\.size_bytes: is not the sum of its parts"),
         (GOOD.replace('source = "pypi:"', ""), r"models\.mine\.source: is needed"),
         (GOOD.replace('"pypi:"', '"ftp:x"'), r"models\.mine\.source: has to begin with pypi:, hf: or dir:"),
-        (GOOD.replace('"MIT"', '"MIT"\nuses = ["nobody"]'), r"models\.mine\.uses: 'nobody' is no model"),
         (HUB, r"models\.mine\.revision: has to be a full commit"),
         (HUB.replace("OWNER/", "").replace("REVISION", "0" * 40), r"models\.mine\.source: has to be hf:OWNER/NAME"),
     ],
@@ -158,6 +157,71 @@ def test_a_model_is_ready_when_its_files_have_their_sizes(tmp_path):
     assert catalog.ready("ear")
     (folder / "model.bin").write_bytes(b"123")
     assert not catalog.ready("ear")
+
+
+ADAPTER = """
+[models.base]
+kind = "vision"
+engine = "text"
+licence = "MIT"
+source = "dir:/srv/base"
+revision = "b1"
+[models.tuned]
+kind = "vision"
+engine = "text"
+licence = "LicenseRef-ours"
+source = "dir:/srv/tuned"
+revision = "t1"
+uses = ["base"]
+[models.reader]
+kind = "vision"
+engine = "reader"
+licence = "MIT"
+uses = ["pp-ocrv6-small", "tuned"]
+"""
+
+
+def test_an_adapter_keeps_its_own_revision_and_results_name_its_base(tmp_path):
+    catalog = load(tmp_path, ADAPTER)
+    ref = catalog.ref("tuned", "transformers/5")
+    assert (ref.model, ref.revision, ref.licence) == ("tuned", "t1", "LicenseRef-ours")
+    assert (ref.base.model, ref.base.revision, ref.base.licence) == ("base", "b1", "MIT")
+    assert not catalog.ref("base", "transformers/5").HasField("base")
+    unpinned = load(tmp_path, ADAPTER.replace('revision = "t1"\n', ""))
+    assert unpinned.get("tuned").revision == "unpinned"
+
+
+def test_a_reader_over_an_adapter_has_another_revision_with_another_base(tmp_path):
+    catalog = load(tmp_path, ADAPTER)
+    assert [part.name for part in catalog.with_parts("reader")] == ["pp-ocrv6-small", "base", "tuned", "reader"]
+    assert [part.name for part in catalog.with_parts("tuned", "reader", "base")] == [
+        "base",
+        "tuned",
+        "pp-ocrv6-small",
+        "reader",
+    ]
+    other = load(tmp_path, ADAPTER.replace('"b1"', '"b2"'))
+    assert other.get("reader").revision != catalog.get("reader").revision
+    unpinned = load(tmp_path, ADAPTER.replace('revision = "b1"\n', ""))
+    assert unpinned.get("reader").revision == "unpinned"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ('uses = ["base"]', 'uses = ["nobody"]', "tuned.uses: 'nobody' is no model with weights of its own"),
+        ('"pp-ocrv6-small", "tuned"', '"nobody"', "reader.uses: 'nobody' is no model with weights of its own"),
+        ('uses = ["base"]', 'uses = ["base", "reader"]', "tuned.uses: .*means a LoRA adapter: one model, engine"),
+        ('uses = ["base"]', 'uses = ["reader"]', "tuned.uses: 'reader' is no model with weights of its own"),
+        ('uses = ["base"]', 'uses = ["tuned"]', "tuned.uses: 'tuned' is no base of this adapter: .* itself"),
+        ('uses = ["base"]', 'uses = ["whisper-base"]', "tuned.uses: 'whisper-base' is no base .* engine 'whisper'"),
+        ('dir:/srv/base"', 'dir:/srv/base"\nuses = ["tuned"]', "base.uses: 'tuned' is no base .* an adapter itself"),
+        ('engine = "reader"', 'source = "dir:/srv"\nengine = "reader"', "reader.uses: .*means a LoRA adapter"),
+    ],
+)
+def test_a_wrong_entry_of_an_adapter_is_told_what_is_wrong(tmp_path, old, new, message):
+    with pytest.raises(FieldInvalid, match=message):
+        load(tmp_path, ADAPTER.replace(old, new))
 
 
 REMOTE = """

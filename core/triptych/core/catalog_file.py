@@ -24,6 +24,8 @@ KINDS = {
 # Revision of weights that nothing tells from others in the same place.
 UNPINNED = "unpinned"
 REMOTE = "remote"
+# Engines whose models a LoRA adapter can change.
+ADAPTABLE = ("text", "transformers")
 _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
@@ -106,11 +108,16 @@ class ModelEntry:
     convert: str = ""
     """Recipe that brings the files to the form that loads fastest; empty: they are used as they are."""
     uses: tuple[str, ...] = ()
-    """Models that it runs on; they are pulled too."""
+    """Models that it runs on; they are pulled too. Beside a source: the model that this LoRA adapter changes."""
     files: tuple[ModelFile, ...] = ()
     """Every file of the download."""
     remote: RemoteServer | None = None
     """The server outside (engine `remote` only)."""
+
+    @property
+    def base(self) -> str:
+        """Name of the model whose weights this one, a LoRA adapter, changes; empty: it is no adapter."""
+        return self.uses[0] if self.source and self.uses else ""
 
     @property
     def size_bytes(self) -> int:
@@ -197,6 +204,9 @@ def _check_source(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -
             raise fail(f"files.{number}.path", "may have a * with source 'hf:' only, without size and digest")
     if len({file.path for file in entry.files}) != len(entry.files):
         raise fail("files", "name a path twice")
+    if entry.base and (entry.engine not in ADAPTABLE or len(entry.uses) > 1 or entry.convert):
+        engines = " or ".join(ADAPTABLE)
+        raise fail("uses", f"beside a source means a LoRA adapter: one model, engine {engines}, and no `convert`")
 
 
 def _check_remote(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -> None:
@@ -214,7 +224,7 @@ def _check_remote(entry: ModelEntry, fail: Callable[[str, str], FieldInvalid]) -
 
 def _content_revision(entry: ModelEntry) -> str:
     if not all(file.sha256 for file in entry.files) or not entry.files:
-        return "" if entry.uses else UNPINNED
+        return "" if entry.uses and not entry.source else UNPINNED
     lines = [entry.convert, *sorted(f"{file.path} {file.sha256}" for file in entry.files)]
     return digest_of(lines)
 

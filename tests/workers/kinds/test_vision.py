@@ -308,6 +308,16 @@ def test_the_very_same_request_is_generated_once(pinned):
     assert len(pinned.station.engine.prompts) == 1
 
 
+@pytest.mark.parametrize(("revision", "shared"), [("1", True), ("unpinned", False)])
+def test_what_an_adapter_says_is_shared_if_its_base_is_known_too(pinned, revision, shared):
+    units = MemoryUnits()
+    pinned.station.engine.model = ModelRef(model="tiny", revision="1", base=ModelRef(model="base", revision=revision))
+    ask(pinned, units)
+    assert ask(pinned, units)[1] == shared
+    pinned.station.engine.model.base.revision = "2"
+    assert not ask(pinned, units)[1]
+
+
 @pytest.mark.parametrize(
     "other",
     [{"max_output_tokens": 3}, {"stop_sequences": ["x"]}, {"messages": [user("a photo of a dog")]}],

@@ -103,8 +103,12 @@ def _work(kind: str, same: Message, *models: ModelRef, limits: Sequence[int] = (
         kind=kind,
         # The release too: the suite's own code cuts windows, orders lines and writes prompts.
         key=key_of(kind.encode(), version().encode(), *facts, *(b"%d" % limit for limit in limits)),
-        shared=repeatable and all(model.revision not in ("", UNPINNED) for model in models),
+        shared=repeatable and all(_pinned(model) for model in models),
     )
+
+
+def _pinned(model: ModelRef) -> bool:
+    return model.revision not in ("", UNPINNED) and (not model.HasField("base") or _pinned(model.base))
 
 
 def _bytes_of(source: InputSource) -> InputSource:

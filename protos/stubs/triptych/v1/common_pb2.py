@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18triptych/v1/common.proto\x12\x0btriptych.v1\"\x85\x01\n\x0bInputSource\x12\x0e\n\x04\x62lob\x18\x01 \x01(\tH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x03 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x10\n\x08password\x18\x06 \x01(\tB\x08\n\x06source\"2\n\tPageRange\x12\x12\n\nfirst_page\x18\x01 \x01(\x05\x12\x11\n\tlast_page\x18\x02 \x01(\x05\"-\n\tTimeRange\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\"L\n\x08ModelRef\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\"X\n\nPageAnchor\x12\x13\n\x0bpage_number\x18\x01 \x01(\x05\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x12\n\ntext_start\x18\x03 \x01(\x05\x12\x10\n\x08text_end\x18\x04 \x01(\x05\"F\n\x0b\x41udioAnchor\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x15\n\rsegment_index\x18\x03 \x01(\x05\"C\n\nTokenUsage\x12\x19\n\x11input_token_count\x18\x01 \x01(\x05\x12\x1a\n\x12output_token_count\x18\x02 \x01(\x05\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18triptych/v1/common.proto\x12\x0btriptych.v1\"\x85\x01\n\x0bInputSource\x12\x0e\n\x04\x62lob\x18\x01 \x01(\tH\x00\x12\x11\n\x07\x63ontent\x18\x02 \x01(\x0cH\x00\x12\r\n\x03uri\x18\x03 \x01(\tH\x00\x12\x12\n\nmedia_type\x18\x04 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x05 \x01(\t\x12\x10\n\x08password\x18\x06 \x01(\tB\x08\n\x06source\"2\n\tPageRange\x12\x12\n\nfirst_page\x18\x01 \x01(\x05\x12\x11\n\tlast_page\x18\x02 \x01(\x05\"-\n\tTimeRange\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\"q\n\x08ModelRef\x12\r\n\x05model\x18\x01 \x01(\t\x12\x10\n\x08revision\x18\x02 \x01(\t\x12\x0e\n\x06\x65ngine\x18\x03 \x01(\t\x12\x0f\n\x07licence\x18\x04 \x01(\t\x12#\n\x04\x62\x61se\x18\x05 \x01(\x0b\x32\x15.triptych.v1.ModelRef\"X\n\nPageAnchor\x12\x13\n\x0bpage_number\x18\x01 \x01(\x05\x12\x0f\n\x07polygon\x18\x02 \x03(\x02\x12\x12\n\ntext_start\x18\x03 \x01(\x05\x12\x10\n\x08text_end\x18\x04 \x01(\x05\"F\n\x0b\x41udioAnchor\x12\x10\n\x08start_ms\x18\x01 \x01(\x05\x12\x0e\n\x06\x65nd_ms\x18\x02 \x01(\x05\x12\x15\n\rsegment_index\x18\x03 \x01(\x05\"C\n\nTokenUsage\x12\x19\n\x11input_token_count\x18\x01 \x01(\x05\x12\x1a\n\x12output_token_count\x18\x02 \x01(\x05\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -38,11 +38,11 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TIMERANGE']._serialized_start=229
   _globals['_TIMERANGE']._serialized_end=274
   _globals['_MODELREF']._serialized_start=276
-  _globals['_MODELREF']._serialized_end=352
-  _globals['_PAGEANCHOR']._serialized_start=354
-  _globals['_PAGEANCHOR']._serialized_end=442
-  _globals['_AUDIOANCHOR']._serialized_start=444
-  _globals['_AUDIOANCHOR']._serialized_end=514
-  _globals['_TOKENUSAGE']._serialized_start=516
-  _globals['_TOKENUSAGE']._serialized_end=583
+  _globals['_MODELREF']._serialized_end=389
+  _globals['_PAGEANCHOR']._serialized_start=391
+  _globals['_PAGEANCHOR']._serialized_end=479
+  _globals['_AUDIOANCHOR']._serialized_start=481
+  _globals['_AUDIOANCHOR']._serialized_end=551
+  _globals['_TOKENUSAGE']._serialized_start=553
+  _globals['_TOKENUSAGE']._serialized_end=620
 # @@protoc_insertion_point(module_scope)

@@ -139,6 +139,7 @@ class ModelRef(_message.Message):
     REVISION_FIELD_NUMBER: _builtins.int
     ENGINE_FIELD_NUMBER: _builtins.int
     LICENCE_FIELD_NUMBER: _builtins.int
+    BASE_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """Name as SystemService.ListModels gives it, for example "whisper-large-v3"."""
     revision: _builtins.str
@@ -147,6 +148,10 @@ class ModelRef(_message.Message):
     """Engine and its version, for example "faster-whisper/1.2.1"."""
     licence: _builtins.str
     """Licence of the weights, as an SPDX expression, for example "Apache-2.0"."""
+    @_builtins.property
+    def base(self) -> Global___ModelRef:
+        """Only of an adapter (LoRA): the model whose weights it changes."""
+
     def __init__(
         self,
         *,
@@ -154,10 +159,11 @@ class ModelRef(_message.Message):
         revision: _builtins.str = ...,
         engine: _builtins.str = ...,
         licence: _builtins.str = ...,
+        base: Global___ModelRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["base", b"base"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["engine", b"engine", "licence", b"licence", "model", b"model", "revision", b"revision"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["base", b"base", "engine", b"engine", "licence", b"licence", "model", b"model", "revision", b"revision"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -48,18 +48,19 @@ class ImagePrompts:
     Args:
         processor: Of transformers.
         model: With its language head.
-        cache: Of encoded images.
         apart: Whether images may go by themselves.
+
+    Attributes:
+        cache: Of encoded images; keeps nothing until it is set, as what is tried out is nobody's image.
     """
 
-    def __init__(self, processor: Any, model: Any, cache: EncoderCache, *, apart: bool = True) -> None:
+    def __init__(self, processor: Any, model: Any, *, apart: bool = True) -> None:
         self._processor = processor
         self._model = model
-        self._cache = EncoderCache(0)
+        self.cache = EncoderCache(0)
         self._makes_types = False
         with torch.inference_mode():
             self._apart = apart and self._tried_out()
-        self._cache = cache
 
     def read(self, prompt: Prompt) -> PromptInputs:
         """Gives what the model takes.
@@ -112,15 +113,15 @@ class ImagePrompts:
 
     def _prepared(self, tenant: str, image: Pixels) -> tuple[_Prepared, Any]:
         """Gives an image as it was kept or prepared now, and how to have its features."""
-        key, purges = image_key(tenant, image), self._cache.purges
-        found = self._cache.find(key)
+        key, purges = image_key(tenant, image), self.cache.purges
+        found = self.cache.find(key)
         if isinstance(found, _Prepared):
             return found, partial(_features, found)
         prepared = self._prepare(image)
 
         def encode() -> ImageFeatures:
             features = self._encode(prepared)
-            self._cache.keep(key, prepared, purges=purges)
+            self.cache.keep(key, prepared, purges=purges)
             return features
 
         return prepared, encode

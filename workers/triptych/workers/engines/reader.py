@@ -14,6 +14,7 @@ from triptych.core.errors import FieldInvalid, InputTooLarge, InvalidInput, Medi
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.vision_pb2 import VisionResult
+from triptych.workers.engines.adapter import merged
 from triptych.workers.engines.base import Engine, RunningEngine
 from triptych.workers.engines.encoder_cache import image_key
 from triptych.workers.engines.generation import Pixels, Prompt
@@ -56,6 +57,7 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
         folder: Of the language model, as transformers saves it.
         model: What results say.
         ocr: A reader of pages, not loaded yet; None: images are refused.
+        adapter: Folder of a LoRA adapter to the weights, as peft saves it; None: they are used as they are.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads.
         dtype: Of the weights; None: bfloat16 where the device has instructions for it, else float32.
@@ -69,6 +71,7 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
         model: ModelRef,
         ocr: Engine[PageImage, OcrPage] | None,
         *,
+        adapter: Path | None = None,
         device: str,
         threads: int,
         dtype: torch.dtype | None = None,
@@ -77,6 +80,7 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
     ) -> None:
         self.model = model
         self._folder = folder
+        self._adapter = adapter
         self._ocr = ocr
         self._device = device_of(device)
         self._threads = threads
@@ -91,11 +95,8 @@ class ReaderEngine(RunningEngine[Prompt, VisionResult]):
         if self._ocr:
             self._ocr.load()
         self._tokenizer: Any = AutoTokenizer.from_pretrained(self._folder, local_files_only=True)
-        self._network: Any = (
-            AutoModelForCausalLM.from_pretrained(self._folder, dtype=self.dtype, local_files_only=True)
-            .to(self._device)
-            .eval()
-        )
+        network = AutoModelForCausalLM.from_pretrained(self._folder, dtype=self.dtype, local_files_only=True)
+        self._network: Any = merged(network.to(self._device), self._adapter).eval()
         self._language_model = LanguageModel(self._network, self._tokenizer, piece_tokens=self._piece_tokens)
 
     def warm_up(self) -> None:

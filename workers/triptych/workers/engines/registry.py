@@ -131,13 +131,30 @@ def _slanet(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngin
     return SlanetEngine(catalog.folder(entry.name), ref, device=settings.device, threads=threads(settings))
 
 
+def _adapted(entry: ModelEntry, catalog: Catalog) -> tuple[Path, Path | None]:
+    """Gives the folder of the weights to begin with, and that of the LoRA adapter to them if the entry is one."""
+    folder = catalog.folder(entry.name)
+    if not entry.base:
+        if (folder / "adapter_config.json").exists() and not (folder / "config.json").exists():
+            raise ModelNotFound(f"{folder} is a LoRA adapter: the entry of {entry.name} has to name its base in `uses`")
+        return folder, None
+    if importlib.util.find_spec("peft") is None:
+        raise FeatureDisabled(
+            f"{entry.name} is a LoRA adapter, which needs peft: pip install 'triptych[lora]'",
+            metadata={"extra": "lora"},
+        )
+    return catalog.folder(entry.base), folder
+
+
 def _transformers(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
     from triptych.workers.engines.transformers import TransformersEngine
 
     ref = catalog.ref(entry.name, f"transformers/{importlib.metadata.version('transformers')}")
+    folder, adapter = _adapted(entry, catalog)
     return TransformersEngine(
-        catalog.folder(entry.name),
+        folder,
         ref,
+        adapter=adapter,
         device=settings.device,
         threads=threads(settings),
         piece_tokens=settings.prompt_piece_tokens,
@@ -150,10 +167,12 @@ def _text(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngine:
     from triptych.workers.engines.reader import ReaderEngine
 
     ref = catalog.ref(entry.name, f"transformers/{importlib.metadata.version('transformers')}")
+    folder, adapter = _adapted(entry, catalog)
     return ReaderEngine(
-        catalog.folder(entry.name),
+        folder,
         ref,
         None,
+        adapter=adapter,
         device=settings.device,
         threads=threads(settings),
         piece_tokens=settings.prompt_piece_tokens,
@@ -166,10 +185,12 @@ def _reader(entry: ModelEntry, catalog: Catalog, settings: Settings) -> AnyEngin
     ocr_name, language_model = entry.uses
     ocr = build(ocr_name, catalog, settings)
     engines = f"{ocr.model.engine}+transformers/{importlib.metadata.version('transformers')}"
+    folder, adapter = _adapted(catalog.get(language_model), catalog)
     return ReaderEngine(
-        catalog.folder(language_model),
+        folder,
         catalog.ref(entry.name, f"reader({engines})"),
         ocr,
+        adapter=adapter,
         device=settings.device,
         threads=threads(settings),
         piece_tokens=settings.prompt_piece_tokens,

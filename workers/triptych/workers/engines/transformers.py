@@ -13,6 +13,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from triptych.core.errors import InputTooLarge
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
+from triptych.workers.engines.adapter import merged
 from triptych.workers.engines.base import RunningEngine
 from triptych.workers.engines.encoder_cache import EncoderCache
 from triptych.workers.engines.generation import Prompt
@@ -30,6 +31,7 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
     Args:
         folder: As transformers saves it.
         model: What results say.
+        adapter: Folder of a LoRA adapter to the weights, as peft saves it; None: they are used as they are.
         device: "auto", "cpu" or "cuda".
         threads: CPU threads.
         dtype: Of the weights; None: float32 on a CPU, bfloat16 on a GPU.
@@ -43,6 +45,7 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         folder: Path,
         model: ModelRef,
         *,
+        adapter: Path | None = None,
         device: str,
         threads: int,
         dtype: torch.dtype | None = None,
@@ -52,6 +55,7 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
     ) -> None:
         self.model = model
         self._folder = folder
+        self._adapter = adapter
         self._device = device_of(device)
         self._threads = threads
         self._dtype = dtype or (torch.float32 if self._device == "cpu" else torch.bfloat16)
@@ -62,17 +66,14 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         """See `Engine.load`."""
         torch.set_num_threads(self._threads)
         processor: Any = AutoProcessor.from_pretrained(self._folder, local_files_only=True)
-        self._network: Any = (
-            AutoModelForImageTextToText.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
-            .to(self._device)
-            .eval()
-        )
+        network = AutoModelForImageTextToText.from_pretrained(self._folder, dtype=self._dtype, local_files_only=True)
+        self._network: Any = merged(network.to(self._device), self._adapter).eval()
         self._language_model = LanguageModel(self._network, processor.tokenizer, piece_tokens=self._piece_tokens)
-        # What is tried out is neither kept nor counted.
-        self._prompts = ImagePrompts(processor, self._network, EncoderCache(0), apart=self._language_model.shares)
+        self._prompts = ImagePrompts(processor, self._network, apart=self._language_model.shares)
         if self._language_model.shares and not self._images_are_read_causally():
             self._language_model.let_rows_go_alone()
-        self._prompts = ImagePrompts(processor, self._network, self._cache, apart=self._language_model.shares)
+            self._prompts = ImagePrompts(processor, self._network, apart=False)
+        self._prompts.cache = self._cache
 
     def _images_are_read_causally(self) -> bool:
         """Whether an image's tokens attend to those before them only, as text does: found out by trying."""
