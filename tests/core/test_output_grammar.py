@@ -82,6 +82,8 @@ def test_a_copy_is_a_run_of_pieces_without_space_around_it():
         ({"$ref": "#/$defs/b"}, "does not exist"),
         ({"$schema": "http://json-schema.org/draft-04/schema#"}, "is none of draft-06"),
         ({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "/items/$schema: one draft"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": 5}, "/: prefixItems is no keyword of"),
+        ({"items": {"additionalItems": {"minProperties": "x"}}}, "/items: additionalItems is no keyword of 2020-12"),
         ({"x-guidance": {"lenient": True}, "not": {}}, "x-guidance"),
     ],
 )

@@ -255,7 +255,9 @@ async def test_a_request_id_has_the_characters_of_a_uuid(check, fails):
     [
         "{", "[]", '"x"', '{"type": 5}', '{"type": "wat"}', '{"minimum": "low"}', '{"pattern": "("}',
         '{"$ref": "https://example.com/schema.json"}', '{"properties": {"a": {"$ref": "file:///etc/passwd"}}}',
-        "[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000,
+        "[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000, '{"$schema": 5}',
+        '{"type": "array", "minItems": 1e308, "items": {"type": "string"}}',
+        '{"$schema": "http://json-schema.org/draft-07/schema#", "$defs": [1]}', '{"additionalItems": {"required": 5}}',
     ],
 )  # fmt: skip
 async def test_what_is_no_schema_is_refused(check, fails, schema):
