@@ -276,6 +276,7 @@ async def test_a_schema_that_cannot_be_enforced_is_refused_with_the_place(check,
     "spec",
     [
         vision(output_json_schema='{"type": "object", "properties": {"a": {"enum": [1, "x"]}}}'),
+        vision(output_json_schema=r'{"type": "string", "pattern": "\\p{Lu}"}'),
         vision(output_regex=r"[A-Z]{2}-\d+"),
         vision(output_choices=["yes", "no"]),
         vision(image(), enable_copying=True),

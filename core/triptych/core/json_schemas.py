@@ -86,11 +86,6 @@ def obligation(schema: dict[str, Any]) -> int:
     return _obligation(schema, sum(_obligation(part, 0) for part in named))
 
 
-def place_of(schema: dict[str, Any], keys: list[str]) -> str:
-    """Gives the JSON Pointer of the first schema that has one of the keys; empty if none has."""
-    return next((pointer for pointer, part in subschemas(schema) if any(key in part for key in keys)), "")
-
-
 def _obligation(part: Any, referred: int) -> int:
     if not isinstance(part, dict):
         return 0
