@@ -196,6 +196,18 @@ async def test_see_holds_the_output_to_what_is_asked_for(
     assert (await triptych("see", files[0], "What?", "--copy", "--regex", "a")).exit_code == 2
 
 
+@pytest.mark.parametrize(("content", "why"), [(b"", "is empty"), (b'{"title": "\xe9"}', "is not in UTF-8")])
+async def test_see_refuses_a_file_that_holds_no_schema(
+    server: StandIn, triptych: Triptych, files: list[str], tmp_path: Path, content: bytes, why: str
+) -> None:
+    schema = tmp_path / "schema.json"
+    schema.write_bytes(content)
+    refused = await triptych("see", files[0], "What?", "--schema", str(schema))
+    assert refused.exit_code == 2
+    assert why in refused.stderr
+    assert not server.jobs.specs
+
+
 async def test_a_password_goes_along_however_it_is_given(
     server: StandIn, triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

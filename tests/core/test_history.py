@@ -79,6 +79,9 @@ def test_a_job_that_fails_is_cancelled_or_comes_too_late_passes():
     for final, error in (
         (FAILED, errors.MediaCorrupt("half a page")),
         (FAILED, errors.WorkerLost("3 workers died")),
+        (FAILED, errors.EgressDenied("restricted")),
+        (FAILED, errors.BudgetExhausted("none is left")),
+        (FAILED, errors.RemoteUnavailable("no answer")),
         (CANCELLED, errors.JobCancelled("by its caller")),
     ):
         assert rules(history(*PLAIN, state(final, error=error)), job(final, error=error)) == []

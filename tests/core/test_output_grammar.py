@@ -72,16 +72,31 @@ def test_a_copy_is_a_run_of_pieces_without_space_around_it():
         ({"if": {}, "then": {}}, "/: if, then cannot be enforced"),
         ({"type": "array", "contains": {}}, "contains"),
         ({"dependentRequired": {"a": ["b"]}}, "dependentRequired"),
-        ({"type": "string", "format": "regex"}, "Unknown format: regex"),
-        ({"type": "string", "pattern": "(?!a)"}, "look-around"),
-        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "oneOf"),
+        ({"type": "string", "format": "regex"}, "/: Unknown format: regex"),
+        (
+            {"properties": {"a": {"format": "date"}, "b": {"format": "idn-email"}}},
+            "/properties/b: Unknown format: idn-",
+        ),
+        ({"type": "string", "pattern": "(?!a)"}, "/: regex parse error: (?!a)"),
+        (
+            {"items": {"anyOf": [{"pattern": "a"}, {"pattern": "/\\d+\\b"}]}},
+            "/items/anyOf/1: lookarounds not supported",
+        ),
+        ({"properties": {"a": {"patternProperties": {"a": {}, "[": {}}}}}, "/properties/a: regex parse error: ["),
+        ({"oneOf": [{"type": "integer"}, {"type": "number"}]}, "/: oneOf constraints"),
         ({"type": "object", "minProperties": 2}, "/: minProperties is enforced up to one more"),
+        (
+            {"items": {"properties": {"a": {}}, "maxProperties": 1}, "properties": {}, "maxProperties": 3},
+            "/items: min/maxProperties only supported when",
+        ),
         ({"type": "integer", "minimum": 5, "maximum": 3}, "minimum (5) is greater than maximum (3)"),
         ({"const": "\u0001"}, "nothing satisfies it"),
         ({"$ref": "#/$defs/a", "$defs": {"a": {"$ref": "#/$defs/a"}}}, "nothing satisfies it"),
-        ({"$ref": "#/$defs/b"}, "does not exist"),
+        ({"items": {"$ref": "#/$defs/b"}}, "/items: Pointer '/$defs/b' does not exist"),
         ({"$schema": "http://json-schema.org/draft-04/schema#"}, "is none of draft-06"),
         ({"items": {"$schema": "http://json-schema.org/draft-07/schema#"}}, "/items/$schema: one draft"),
+        ({"$schema": "http://json-schema.org/draft-07/schema#", "prefixItems": 5}, "/: prefixItems is no keyword of"),
+        ({"items": {"additionalItems": {"minProperties": "x"}}}, "/items: additionalItems is no keyword of 2020-12"),
         ({"x-guidance": {"lenient": True}, "not": {}}, "x-guidance"),
     ],
 )
@@ -102,6 +117,14 @@ def test_names_of_properties_and_values_are_no_keywords():
         "examples": [{"uniqueItems": True}],
     }
     check_schema_grammar(json.dumps(schema), "schema")
+
+
+def test_patterns_are_those_of_rust():
+    schema = {"type": "string", "pattern": "^\\p{Lu}[\\w--\\d]$"}
+    check_schema_grammar(json.dumps(schema), "schema")
+    assert accepts(schema, '"Éa"')
+    assert not accepts(schema, '"éa"')
+    assert not accepts(schema, '"É1"')
 
 
 def test_hostile_schemas_are_refused_or_compiled_at_once():

@@ -255,7 +255,9 @@ async def test_a_request_id_has_the_characters_of_a_uuid(check, fails):
     [
         "{", "[]", '"x"', '{"type": 5}', '{"type": "wat"}', '{"minimum": "low"}', '{"pattern": "("}',
         '{"$ref": "https://example.com/schema.json"}', '{"properties": {"a": {"$ref": "file:///etc/passwd"}}}',
-        "[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000,
+        "[" * 5000, '{"a":' * 3000 + "1" + "}" * 3000, '{"$schema": 5}',
+        '{"type": "array", "minItems": 1e308, "items": {"type": "string"}}',
+        '{"$schema": "http://json-schema.org/draft-07/schema#", "$defs": [1]}', '{"additionalItems": {"required": 5}}',
     ],
 )  # fmt: skip
 async def test_what_is_no_schema_is_refused(check, fails, schema):
@@ -274,6 +276,7 @@ async def test_a_schema_that_cannot_be_enforced_is_refused_with_the_place(check,
     "spec",
     [
         vision(output_json_schema='{"type": "object", "properties": {"a": {"enum": [1, "x"]}}}'),
+        vision(output_json_schema=r'{"type": "string", "pattern": "\\p{Lu}"}'),
         vision(output_regex=r"[A-Z]{2}-\d+"),
         vision(output_choices=["yes", "no"]),
         vision(image(), enable_copying=True),

@@ -9,6 +9,16 @@ from typing import Any
 
 # Drafts before these mean other things by the same words.
 DRAFTS = ("draft-06", "draft-07", "2019-09", "2020-12")
+# Keywords that only some drafts have. The others say nothing of what may stand there, so it could be anything.
+_DRAFTS_WITH = {
+    "$defs": DRAFTS[2:],
+    "additionalItems": DRAFTS[:3],
+    "dependentSchemas": DRAFTS[2:],
+    "if": DRAFTS[1:],
+    "then": DRAFTS[1:],
+    "else": DRAFTS[1:],
+    "prefixItems": DRAFTS[3:],
+}
 # Numbers within bounds, brackets and most formats are not longer.
 _WRITTEN_BYTES = 8
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
@@ -49,14 +59,18 @@ def not_enforced(schema: dict[str, Any]) -> str:
     Returns:
         Place and reason; empty if there is nothing.
     """
-    draft = str(schema.get("$schema", DRAFTS[-1]))
-    if not any(known in draft for known in DRAFTS):
-        return f"$schema: {draft[:100]!r} is none of {', '.join(DRAFTS)}"
+    named = str(schema.get("$schema", DRAFTS[-1]))
+    draft = next((known for known in DRAFTS if known in named), "")
+    if not draft:
+        return f"$schema: {named[:100]!r} is none of {', '.join(DRAFTS)}"
     if "x-guidance" in schema:
         return "x-guidance: is not for requests"
     for pointer, part in subschemas(schema):
         if part is not schema and "$schema" in part:
             return f"{pointer}/$schema: one draft holds for all of the schema"
+        for keyword, drafts in _DRAFTS_WITH.items():
+            if keyword in part and draft not in drafts:
+                return f"{pointer}: {keyword} is no keyword of {draft}"
         # A key that comes twice counts twice in the grammar, and once for whoever reads the document.
         if part.get("minProperties", 0) > len(set(part.get("required", ()))) + 1:
             return f"{pointer}: minProperties is enforced up to one more than there are required properties"
@@ -70,11 +84,6 @@ def obligation(schema: dict[str, Any]) -> int:
     """
     named = [part for key in ("$defs", "definitions") for part in schema.get(key, {}).values()]
     return _obligation(schema, sum(_obligation(part, 0) for part in named))
-
-
-def place_of(schema: dict[str, Any], keys: list[str]) -> str:
-    """Gives the JSON Pointer of the first schema that has one of the keys; empty if none has."""
-    return next((pointer for pointer, part in subschemas(schema) if any(key in part for key in keys)), "")
 
 
 def _obligation(part: Any, referred: int) -> int:

@@ -19,6 +19,8 @@ _OF_CALLS = (
     errors.UploadOffsetMismatch, errors.DeadlineRequired, errors.DigestMismatch, errors.CursorExpired,
     errors.JobNotFound, errors.UploadNotFound, errors.DeliveryNotFound,
 )  # fmt: skip
+# Some are of the same kinds, but tell of the call that a job made to a model outside.
+_OF_MODELS = (errors.EgressDenied, errors.BudgetExhausted, errors.RemoteUnavailable)
 # What can happen to a job while it waits for a worker.
 _WHILE_WAITING = (errors.QueueTimeout, errors.CallTimeout, errors.JobCancelled)
 
@@ -81,7 +83,7 @@ def _implausible(job: Job, error: TriptychError, waited: bool) -> str:
     """Gives why a job cannot have ended with this error; empty if it can."""
     if (job.state == JobState.JOB_STATE_CANCELLED) != isinstance(error, errors.JobCancelled):
         return f"{JobState.Name(job.state)} with {error.reason}"
-    if isinstance(error, _OF_CALLS):
+    if isinstance(error, _OF_CALLS) and not isinstance(error, _OF_MODELS):
         return f"{error.reason} is an answer to a call, not the end of a job"
     if waited and not isinstance(error, _WHILE_WAITING):
         return f"{error.reason} while it waited for a worker"

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
 
 from triptych.core.errors import FieldInvalid, SchemaInvalid
-from triptych.core.json_schemas import not_enforced, obligation, place_of
+from triptych.core.json_schemas import not_enforced, obligation
+from triptych.core.schema_places import located
 
 # Compiling stays below a tenth of a second with these, and a step below 20 ms, whatever is asked for.
 LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, verbose_errors=False)
@@ -95,14 +96,13 @@ def check_schema_grammar(schema: str, field: str) -> None:
     """Asks that outputs can be held to all of a valid JSON Schema.
 
     Raises:
-        SchemaInvalid: It says what cannot be enforced; the message has the place.
+        SchemaInvalid: It says what cannot be enforced; the message has the place of what is wrong by itself.
     """
     loaded = json.loads(schema)
-    reason = not_enforced(loaded) or _why_refused(json_grammar(schema))
+    reason = not_enforced(loaded)
+    if not reason and (refusal := _why_refused(json_grammar(schema))):
+        reason = located(loaded, refusal, _why_pattern_refused)
     if reason:
-        if reason.startswith("Unimplemented keys: "):
-            keys = json.loads(reason.removeprefix("Unimplemented keys: "))
-            reason = f"{place_of(loaded, keys)}: {', '.join(keys)} cannot be enforced"
         raise SchemaInvalid(f"{field}: {reason}", metadata={"field": field})
 
 
@@ -121,6 +121,10 @@ def byte_matcher(grammar: OutputGrammar) -> LLMatcher:
     return LLMatcher(BYTES, grammar.lark(), log_level=0, limits=LIMITS)
 
 
+def _why_pattern_refused(pattern: str) -> str:
+    return _reason(byte_matcher(json_grammar(json.dumps({"type": "string", "pattern": pattern}))).get_error())
+
+
 def _why_refused(grammar: OutputGrammar) -> str:
     matcher = byte_matcher(grammar)
     if not matcher.is_error():
@@ -129,8 +133,13 @@ def _why_refused(grammar: OutputGrammar) -> str:
     error = matcher.get_error()
     if (matcher.is_stopped() and not matcher.is_accepting() and not error) or error.startswith("NoExtension"):
         return "nothing satisfies it"
+    return _reason(error)
+
+
+def _reason(error: str) -> str:
     # Places in the grammar and options of the library would only confuse: neither is the caller's.
-    error = error.split("\n   1 |")[0].split("failed to compile JSON schema: ")[-1].split(" Enable 'coerce_one_of'")[0]
+    error = error.partition("\n   1 |")[0].rpartition("failed to compile JSON schema: ")[2]
+    error = error.partition(" Enable 'coerce_one_of'")[0]
     return " ".join(error.split())[:_MAX_REASON_CHARS]
 
 

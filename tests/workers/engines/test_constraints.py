@@ -1,5 +1,6 @@
 """Rows of tiny models with random weights, held to what they would never write by themselves."""
 
+import gc
 import json
 import re
 from dataclasses import replace
@@ -14,7 +15,7 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from triptych.core.errors import FieldInvalid, MediaTypeUnsupported, SchemaInvalid
-from triptych.core.output_grammar import check_schema_grammar
+from triptych.core.output_grammar import OutputGrammar, check_schema_grammar
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import FinishReason
 from triptych.workers.engines.constraints import Constraints
@@ -124,7 +125,7 @@ def test_what_cannot_fit_the_limit_is_refused_before_anything_is_written(engine)
 
 def copier(engine, text, limit=60):
     """What holds a row to a copy from a page."""
-    return engine._constraints.begin(OutputRules(copied=True), [text], limit, greedy=False)
+    return engine._language_model._constraints.begin(OutputRules(copied=True), [text], limit, greedy=False)
 
 
 def written(engine, constraint, seed, limit=60):
@@ -169,9 +170,19 @@ def test_a_long_page_costs_no_more_per_token(engine):
     assert text in words or text == NOT_FOUND
 
 
+def test_no_page_that_was_copied_from_stays_in_memory(engine):
+    kept = len(engine._language_model._constraints._compiled)
+    page = f"{PAGE} purged later"
+    written(engine, copier(engine, page), 1)
+    gc.collect()
+    grammars = [found for found in gc.get_objects() if type(found) is OutputGrammar]
+    assert not [found for found in grammars if "purged" in found.rules]
+    assert len(engine._language_model._constraints._compiled) == kept
+
+
 def test_where_pages_are_pixels_nothing_can_be_copied(engine):
     with pytest.raises(MediaTypeUnsupported, match="recognizes no text"):
-        engine._constraints.begin(OutputRules(copied=True), None, 60, greedy=True)
+        engine._language_model._constraints.begin(OutputRules(copied=True), None, 60, greedy=True)
 
 
 def words_of(*vocabulary):
@@ -220,5 +231,5 @@ def test_what_a_tokenizer_cannot_write_at_all_is_refused():
 
 
 def test_rules_are_free_unless_something_is_asked_for(engine):
-    assert engine._constraints.begin(FREE, [], 60, greedy=True) is None
+    assert engine._language_model._constraints.begin(FREE, [], 60, greedy=True) is None
     assert held(OutputRules(copied=True)) != replace(held(), seed=1)

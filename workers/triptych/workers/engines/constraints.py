@@ -13,7 +13,7 @@ from llguidance import LLMatcher
 from triptych.core.errors import FieldInvalid, MediaTypeUnsupported
 from triptych.core.output_grammar import LIMITS, OutputGrammar, piece_grammar
 from triptych.workers.engines.document_pieces import pieces
-from triptych.workers.engines.drafts import KEPT_GRAMMARS, ByteDraft, WordDraft
+from triptych.workers.engines.drafts import KEPT_GRAMMARS, ByteDraft, WordDraft, beginning, new_beginning
 from triptych.workers.engines.grammar_constraint import GrammarConstraint
 from triptych.workers.engines.output_rules import FREE, NOT_FOUND, OutputRules
 from triptych.workers.engines.token_bytes import TokenBytes
@@ -50,9 +50,11 @@ class Constraints:
         if rules == FREE:
             return None
         grammar = rules.grammar() or _copying(documents)
-        words, matcher = self._words, self._matcher(grammar)
+        # A grammar of copies has the words of a document, which must not be here any more once it was purged.
+        find, compiled = (new_beginning, self._compile) if rules.copied else (beginning, self._kept)
+        words, matcher = self._words, compiled(grammar)
         complete = words.byte_tokens is not None
-        draft = ByteDraft(grammar, words) if complete else WordDraft(matcher.deep_copy(), words)
+        draft = ByteDraft(find(grammar), words) if complete else WordDraft(matcher.deep_copy(), words)
         constraint = GrammarConstraint(matcher, words, draft, grammar, limit, greedy=greedy)
         least = constraint.least_tokens
         if least is None and not complete:
@@ -67,19 +69,22 @@ class Constraints:
         # A second or two with a large vocabulary: only once somebody asks for it.
         return TokenBytes(self._tokenizer, self._end_tokens)
 
-    def _matcher(self, grammar: OutputGrammar) -> LLMatcher:
-        """A matcher of tokens, at the beginning."""
+    def _kept(self, grammar: OutputGrammar) -> LLMatcher:
+        """A matcher of tokens, at the beginning; a form is filled in again and again."""
         if grammar not in self._compiled:
-            words = self._words
-            lark = grammar.lark(before=words.before, forcing=words.byte_tokens is not None)
-            matcher = LLMatcher(words.native, lark, log_level=0, limits=LIMITS)
-            if matcher.is_error():
-                raise FieldInvalid("config", f"the output cannot be held to this: {matcher.get_error()[:200]}")
-            self._compiled[grammar] = matcher
+            self._compiled[grammar] = self._compile(grammar)
         self._compiled.move_to_end(grammar)
         while len(self._compiled) > KEPT_GRAMMARS:
             self._compiled.popitem(last=False)
         return self._compiled[grammar].deep_copy()
+
+    def _compile(self, grammar: OutputGrammar) -> LLMatcher:
+        words = self._words
+        lark = grammar.lark(before=words.before, forcing=words.byte_tokens is not None)
+        matcher = LLMatcher(words.native, lark, log_level=0, limits=LIMITS)
+        if matcher.is_error():
+            raise FieldInvalid("config", f"the output cannot be held to this: {matcher.get_error()[:200]}")
+        return matcher
 
 
 def _copying(documents: Sequence[str] | None) -> OutputGrammar:

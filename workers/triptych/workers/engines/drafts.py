@@ -52,37 +52,43 @@ class Beginning:
     Attributes:
         matcher: Of bytes; copy it.
         shortest: A short text, in bytes; None: none was found with reasonable effort.
+        shape: Of the empty text, if the texts are JSON documents.
     """
 
     matcher: LLMatcher
     shortest: bytes | None
+    shape: JsonShape | None
+
+
+def new_beginning(grammar: OutputGrammar) -> Beginning:
+    """Compiles a grammar and looks for a short text; may take a second, so jobs do it before the engine's thread."""
+    matcher = byte_matcher(grammar)
+    shape = JsonShape() if grammar.is_json else None
+    if matcher.is_error():
+        return Beginning(matcher, None, shape)
+    found = shortest_ending(matcher, _bytes_of, _byte, shape, enough=SHORT_BYTES)
+    return Beginning(matcher, None if found is None else bytes(found), shape)
 
 
 @lru_cache(KEPT_GRAMMARS)
 def beginning(grammar: OutputGrammar) -> Beginning:
-    """Compiles a grammar and looks for a short text; may take a second, so jobs do it before the engine's thread."""
-    matcher = byte_matcher(grammar)
-    if matcher.is_error():
-        return Beginning(matcher, None)
-    shape = JsonShape() if grammar.is_json else None
-    found = shortest_ending(matcher, _bytes_of, _byte, shape, enough=SHORT_BYTES)
-    return Beginning(matcher, None if found is None else bytes(found))
+    """The same, found once for a grammar that is kept: none that has words of a document, which may be purged."""
+    return new_beginning(grammar)
 
 
 class ByteDraft:
     """A draft of a tokenizer that can write every byte: it is ended byte by byte, which is fast.
 
     Args:
-        grammar: Of the text.
+        start: Of the text.
         words: The tokenizer.
     """
 
-    def __init__(self, grammar: OutputGrammar, words: TokenBytes) -> None:
-        start = beginning(grammar)
+    def __init__(self, start: Beginning, words: TokenBytes) -> None:
         self._matcher = start.matcher.deep_copy()
         self._known = start.shortest
         self._words = words
-        self._shape = JsonShape() if grammar.is_json else None
+        self._shape = start.shape
         self._failures = 0
 
     def take(self, token: int) -> None:
