@@ -1,5 +1,6 @@
 """Who answers a vision job: through the kind's own code, a real batcher, and a real server of chat completions."""
 
+import json
 import threading
 
 import pytest
@@ -7,7 +8,14 @@ from toy_stack import until
 from workers.documents import OneStation, encoded, picture
 from workers.local_talker import LocalTalker
 
-from triptych.core.errors import BudgetExhausted, EgressDenied, FeatureDisabled, JobCancelled, RemoteUnavailable
+from triptych.core.errors import (
+    BudgetExhausted,
+    EgressDenied,
+    FeatureDisabled,
+    JobCancelled,
+    OutputInvalid,
+    RemoteUnavailable,
+)
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import (
     DATA_CLASS_CONFIDENTIAL,
@@ -156,7 +164,7 @@ def test_without_a_policy_nothing_leaves(worker):
     assert worker.world.chat.connections == 0
 
 
-def test_a_child_of_a_reasoning_inherits_its_documents_rule(worker):
+def test_passages_read_elsewhere_stay_where_places_of_pages_are_redacted(worker):
     worker.open(POLICY + "redact_boxes = [[0, 0, 1, 0.2]]\n")
     with pytest.raises(EgressDenied):
         worker.run("passages of a document", model="far", documents=("b" * 64,))
@@ -164,11 +172,45 @@ def test_a_child_of_a_reasoning_inherits_its_documents_rule(worker):
 
 
 @pytest.mark.parametrize("options", [{"output_regex": "a+"}, {"output_choices": ["a"]}, {"enable_copying": True}])
-def test_what_no_protocol_holds_an_answer_to_is_refused_outside(worker, options, monkeypatch):
-    monkeypatch.setattr(vision, "check_offered", lambda _spec: None)
+def test_what_no_protocol_holds_an_answer_to_is_refused_outside(worker, options):
     worker.open()
     with pytest.raises(FeatureDisabled):
-        worker.run(model="far", **options)
+        worker.run(model="far", image=ImagePart(input=InputSource(blob=BLOB)), **options)
+    assert worker.world.chat.connections == 0
+
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"number": {"type": "string"}, "total": {"type": "number"}},
+        "required": ["number", "total"],
+        "additionalProperties": False,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"total":42,"number":"7"}',
+        '{"number":"7","total":42}\n',
+        '{"number":"M\\u00fcller",' + " " * 40 + '"total":42}',
+    ],
+)
+def test_a_document_from_outside_need_not_be_written_as_ours_are(worker, answer):
+    worker.open()
+    worker.world.chat.plans = [{"pieces": (answer,)}]
+    result = worker.run(model="far", output_json_schema=SCHEMA)
+    assert result.output_json == result.text == answer
+
+
+def test_a_document_from_outside_that_does_not_satisfy_the_schema_is_refused_and_not_quoted(worker):
+    worker.open()
+    for answer in ('{"total":"PRIVATE","number":"7"}', '{"total":1,"number":"7","PRIVATE":1}', "PRIVATE"):
+        worker.world.chat.plans = [{"pieces": (answer,)}]
+        with pytest.raises(OutputInvalid) as caught:
+            worker.run(model="far", output_json_schema=SCHEMA)
+        assert "PRIVATE" not in str(caught.value.to_status())
 
 
 # Overflow.

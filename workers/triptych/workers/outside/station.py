@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import secrets
@@ -12,14 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 import httpx2
-import jsonschema
 
 from triptych.core.catalog_file import UNPINNED, ModelEntry
 from triptych.core.errors import (
     EgressDenied,
     ExecutionTimeout,
     FieldInvalid,
-    OutputInvalid,
     RemoteUnavailable,
     TriptychError,
 )
@@ -29,6 +26,7 @@ from triptych.v1.common_pb2 import ModelRef, TokenUsage
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers import metrics
 from triptych.workers.batcher import Done
+from triptych.workers.kinds.document_check import check_document
 from triptych.workers.outside.account import Account
 from triptych.workers.outside.answer import Answer
 from triptych.workers.outside.ask import Ask
@@ -96,7 +94,7 @@ class RemoteStation:
                     began = time.monotonic()
                     answer = await self._answered(ask, message, redactions)
                 if message.has_schema:
-                    await loop.run_in_executor(self._workshop, _check_output, answer.text, ask.sender.schema)
+                    await loop.run_in_executor(self._workshop, check_document, ask.sender.schema, answer.text)
         except TimeoutError as error:
             raise ExecutionTimeout(f"{self._name} did not answer before the job's deadline") from error
         ended = time.monotonic()
@@ -247,10 +245,3 @@ class RemoteStation:
 def _backoff_s(failures: int) -> float:
     longest_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** (failures - 1))
     return longest_s * random.uniform(0.5, 1.0)
-
-
-def _check_output(text: str, schema: str) -> None:
-    try:
-        jsonschema.validate(json.loads(text), json.loads(schema))
-    except (ValueError, jsonschema.ValidationError) as error:
-        raise OutputInvalid("what the model outside said does not satisfy output_json_schema") from error
