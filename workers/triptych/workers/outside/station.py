@@ -33,7 +33,7 @@ from triptych.workers.outside.ask import Ask
 from triptych.workers.outside.breaker import Breaker
 from triptych.workers.outside.exchange import CallFailed, exchange
 from triptych.workers.outside.message import Message, written
-from triptych.workers.outside.redaction import ReadPages, matched, redacted
+from triptych.workers.outside.redaction import ReadPages, redacted, schema_matched
 
 log = logging.getLogger("triptych.outside")
 
@@ -107,7 +107,7 @@ class RemoteStation:
         rule, sender = ask.rule, ask.sender
         if rule.redact_boxes and sender.quotes_pages:
             raise EgressDenied("the policy redacts places of pages, and where texts of this prompt stood is not known")
-        if matched([sender.schema], rule):
+        if schema_matched(sender.schema, rule):
             raise EgressDenied("the output schema matches a pattern that the policy redacts")
         prompt, count = redacted(ask.prompt, rule, sender.crops, self._read_pages(ask.prompt.stopped))
         return written(prompt, self._server, sender.schema), count
