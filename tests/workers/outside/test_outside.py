@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+import traceback
 
 import numpy as np
 import pytest
@@ -81,6 +82,25 @@ def test_a_key_that_is_not_there_is_told_before_anything_leaves(world, monkeypat
     assert "FAR_KEY is not set" in failure(world.ask(prompt()), RemoteUnavailable).message
     assert world.chat.connections == 0
     assert [(entry.outcome, entry.cost) for entry in world.entries()] == [("refused", 0)]
+
+
+@pytest.mark.parametrize("key", [b"s3cret\nkey2", "s3cret\u2013x".encode(), b"\xffs3cret"])
+def test_a_key_that_is_none_is_told_before_anything_leaves_and_not_shown(world, tmp_path, caplog, key):
+    caplog.set_level("DEBUG")
+    (tmp_path / "key").write_bytes(key)
+    world.open(api_key_file=str(tmp_path / "key"))
+    error = failure(world.ask(prompt()), RemoteUnavailable)
+    assert error.metadata["cause"] == "key"
+    assert world.chat.connections == 0
+    assert [(entry.outcome, entry.cost) for entry in world.entries()] == [("refused", 0)]
+    assert "s3cret" not in "".join(traceback.format_exception(error)) + caplog.text
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(world, tmp_path):
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbfs3cret\n")
+    world.open(api_key_file=str(tmp_path / "key"))
+    world.ask(prompt()).result(WAIT_S)
+    assert world.chat.headers[0]["authorization"] == "Bearer s3cret"
 
 
 def test_an_image_is_sent_as_pixels_and_scaled_to_its_bound(world):
