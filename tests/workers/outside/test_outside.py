@@ -155,6 +155,24 @@ def test_the_usage_that_the_server_tells_is_what_it_costs(world):
     assert world.spent().reserved == 0
 
 
+def test_a_server_that_counts_more_than_was_reserved_passes_the_budget_and_that_is_logged(world, caplog):
+    world.open(POLICY.replace("budget = 100", "budget = 0.001"))
+    world.chat.plans = [{"usage": (1000, 4)}]
+    world.ask(prompt()).result(WAIT_S)
+    assert world.spent().used == 1000 * 2 + 4 * 10 > 1000
+    assert "cost more than was reserved" in caplog.text
+    failure(world.ask(prompt()), BudgetExhausted)
+
+
+@pytest.mark.parametrize("count", [float("inf"), 10**12])
+def test_a_server_that_counts_nonsense_is_charged_what_was_reserved(world, count):
+    world.open(retries=0)
+    world.chat.plans = [{"usage": (count, 4)}]
+    assert failure(world.ask(prompt()), RemoteUnavailable).metadata["cause"] == "cut"
+    [entry] = world.entries()
+    assert (entry.outcome, entry.cost) == ("cut", entry.reserved)
+
+
 def test_without_usage_an_estimate_is_charged(world):
     world.open()
     world.chat.plans = [{"usage": None}]
@@ -193,7 +211,10 @@ def test_retries_come_to_an_end(world):
     assert len(world.chat.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, FieldInvalid), (422, FieldInvalid), (401, RemoteUnavailable)])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, FieldInvalid), (413, FieldInvalid), (422, FieldInvalid), (401, RemoteUnavailable), (402, RemoteUnavailable)],
+)
 def test_what_would_be_refused_again_is_not_asked_again(world, status, error):
     world.open()
     world.chat.plans = [{"status": status}]

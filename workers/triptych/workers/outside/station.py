@@ -39,6 +39,8 @@ log = logging.getLogger("triptych.outside")
 
 # A server that wants to be left alone for longer is not waited for.
 MAX_RETRY_AFTER_S = 30.0
+# Statuses that speak of the request; others are of the key, the account (402), the address or the server.
+_REFUSES_REQUEST = (400, 413, 415, 422)
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.25, 8.0
 
 
@@ -159,6 +161,11 @@ class RemoteStation:
                 answer = await exchange(self._http, server, message, on_text)
             usage = answer.usage or (message.likely_input_tokens, answer.likely_output_tokens())
             outcome, cost = "ok", server.cost_micros(*usage)
+            if cost > most:
+                log.warning(
+                    "a call cost more than was reserved; is image_tokens of its model too low?",
+                    extra={"model": self._name, "cost_micros": cost, "reserved_micros": most},
+                )
             self._breaker.succeeded()
             return answer
         except CallFailed as failed:
@@ -215,7 +222,7 @@ class RemoteStation:
         )
 
     def _error(self, failed: CallFailed) -> TriptychError:
-        if 400 <= failed.status < 500 and failed.status not in (401, 403, 404, 408, 429):
+        if failed.status in _REFUSES_REQUEST:
             return FieldInvalid("messages", f"the server of {self._name} refuses them: {failed}")
         return self._unavailable(str(failed), failed.outcome, failed.retry_after_s)
 
