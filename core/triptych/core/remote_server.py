@@ -61,6 +61,11 @@ class RemoteServer:
     """Longest call, retries apart."""
     max_tokens_field: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] = "max_tokens"
     """What the bound on the answer is called there; newer closed APIs say `max_completion_tokens`."""
+    send_temperature: bool = True
+    """Whether temperature, top_p and seed are sent; newer closed APIs refuse all but their own."""
+    strict_schema: bool = False
+    """Whether schemas are marked `strict`. OpenAI then takes only those with `additionalProperties: false` and everything
+    required; either way the answer is validated here."""
 
     @property
     def host(self) -> str:

@@ -76,6 +76,37 @@ def test_the_request_has_every_option_and_the_key(world, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("sent", [True, False])
+def test_what_some_servers_refuse_can_be_left_out(world, sent):
+    world.open(send_temperature=sent, strict_schema=sent)
+    world.chat.plans = [{"pieces": ("{}",)}]
+    world.ask(prompt(temperature=0.5), schema="{}").result(WAIT_S)
+    [request] = world.chat.requests
+    assert [name in request for name in ("temperature", "top_p", "seed")] == [sent] * 3
+    assert ("strict" in request["response_format"]["json_schema"]) == sent
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (
+            {"error": {"message": "PRIVATE", "type": "invalid_request_error", "code": "unsupported_value"}},
+            "unsupported_value",
+        ),
+        ({"error": {"message": "PRIVATE", "type": "PRIVATE text", "code": 7}}, ""),
+        ({"error": "PRIVATE"}, ""),
+        (["PRIVATE"], ""),
+    ],
+)
+def test_why_a_server_refuses_is_logged_without_contents(world, caplog, body, why):
+    world.open()
+    world.chat.plans = [{"status": 400, "body": json.dumps(body).encode()}]
+    failure(world.ask(prompt()), FieldInvalid)
+    [record] = [record for record in caplog.records if "refused a call" in record.getMessage()]
+    assert (record.status, record.why.split(" ")[0]) == (400, why)
+    assert "PRIVATE" not in "".join(f"{each.getMessage()} {each.__dict__}" for each in caplog.records)
+
+
 def test_a_key_that_is_not_there_is_told_before_anything_leaves(world, monkeypatch):
     monkeypatch.delenv("FAR_KEY", raising=False)
     world.open(api_key_env="FAR_KEY")
