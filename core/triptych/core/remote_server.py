@@ -64,7 +64,7 @@ class RemoteServer:
     send_temperature: bool = True
     """Whether temperature, top_p and seed are sent; newer closed APIs refuse all but their own."""
     strict_schema: bool = False
-    """Whether schemas are marked `strict`. OpenAI then takes only those with `additionalProperties: false` and everything
+    """Whether schemas are marked `strict`. OpenAI then takes only those with `additionalProperties: false` and all
     required; either way the answer is validated here."""
 
     @property

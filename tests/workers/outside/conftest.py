@@ -81,9 +81,12 @@ class World:
     def spent(self):
         return self.store.run(spending.spent("acme", self.outside.policy.of("acme")))
 
+    def close_outside(self):
+        while self._opened:
+            self._opened.pop().stop()
+
     def close(self):
-        for outside in self._opened:
-            outside.stop()
+        self.close_outside()
         self.store.close()
 
 

@@ -75,6 +75,12 @@ class RemoteStation:
         self._workshop = workshop
         self._read_pages = read_pages
         self._slots = asyncio.Semaphore(server.concurrency)
+        self._in_hand = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether one more prompt would have to wait here. Thread-safe."""
+        return self._in_hand >= self._server.concurrency
 
     async def ask(self, ask: Ask) -> Done[VisionResult]:
         """Gives what the model says. Cancelling closes the connection.
@@ -89,6 +95,7 @@ class RemoteStation:
         """
         asked = time.monotonic()
         loop = asyncio.get_running_loop()
+        self._in_hand += 1
         try:
             async with asyncio.timeout_at(ask.deadline):
                 message, redactions = await loop.run_in_executor(self._workshop, self._prepared, ask)
@@ -99,6 +106,8 @@ class RemoteStation:
                     await loop.run_in_executor(self._workshop, check_document, ask.sender.schema, answer.text)
         except TimeoutError as error:
             raise ExecutionTimeout(f"{self._name} did not answer before the job's deadline") from error
+        finally:
+            self._in_hand -= 1
         ended = time.monotonic()
         metrics.REMOTE_SECONDS.labels(self._name).observe(ended - began)
         value = self._result(answer, message)
