@@ -1,5 +1,6 @@
 """What is logged, and what is not."""
 
+import os
 import subprocess
 import sys
 
@@ -14,5 +15,6 @@ print([logging.getLogger(name).isEnabledFor(logging.DEBUG) for name in ("triptyc
 
 def test_what_libraries_narrate_of_requests_and_keys_is_not_logged_at_debug():
     # In a process of its own: logging belongs to all of one.
-    done = subprocess.run([sys.executable, "-c", ENABLED], capture_output=True, text=True, check=True)
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", ENABLED], capture_output=True, text=True, check=True, env=env)
     assert done.stdout.strip() == "[True, False, False]"
