@@ -22,7 +22,7 @@ class ChatServer:
     What it does with a request says the next of `plans`, a dict; without one it answers well.
 
         pieces: texts of the answer; usage: (read, written), or None to tell none; finish: reason, or None to tell none
-        status, headers: answers with this status instead
+        status, headers, body: answers with this status instead
         hang: says nothing, at once ("headers") or after the first piece ("text"), until the caller has gone
         cut: closes after so many pieces
         raw: data of one more event, instead of the answer
@@ -121,10 +121,10 @@ class ChatServer:
         if plan.get("hang") == "headers":
             return self._until_gone(connection)
         if "status" in plan:
-            reply = h11.Response(
-                status_code=plan["status"], headers=[("content-length", "2"), *plan.get("headers", {}).items()]
-            )
-            send(reply, h11.Data(data=b"{}"), h11.EndOfMessage())
+            body = plan.get("body", b"{}")
+            length = ("content-length", str(len(body)))
+            reply = h11.Response(status_code=plan["status"], headers=[length, *plan.get("headers", {}).items()])
+            send(reply, h11.Data(data=body), h11.EndOfMessage())
             return True
         send(
             h11.Response(

@@ -15,6 +15,7 @@ class LocalTalker(Engine):
         started: Set when a batch begins.
         confidence: Of every answer; None: it does not tell.
         answered: Prompts so far.
+        says: Its answer to everything; empty: as above.
     """
 
     def __init__(self, name="near"):
@@ -23,6 +24,7 @@ class LocalTalker(Engine):
         self.gate.set()
         self.confidence = None
         self.answered = 0
+        self.says = ""
 
     def load(self):
         """Nothing to load."""
@@ -37,7 +39,8 @@ class LocalTalker(Engine):
 
     def _answer(self, item):
         self.answered += 1
-        text = f"here: {next(part for part in reversed(item.turns[-1][1]) if isinstance(part, str))}"
+        asked = next(part for part in reversed(item.turns[-1][1]) if isinstance(part, str))
+        text = self.says or f"here: {asked}"
         item.on_text(text[:6], 1)
         item.on_text(text, 2)
         return VisionResult(

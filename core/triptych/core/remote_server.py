@@ -61,6 +61,11 @@ class RemoteServer:
     """Longest call, retries apart."""
     max_tokens_field: Annotated[str, Field(pattern=r"^[a-z_]{1,40}$")] = "max_tokens"
     """What the bound on the answer is called there; newer closed APIs say `max_completion_tokens`."""
+    send_temperature: bool = True
+    """Whether temperature, top_p and seed are sent; newer closed APIs refuse all but their own."""
+    strict_schema: bool = False
+    """Whether schemas are marked `strict`. OpenAI then takes only those with `additionalProperties: false` and all
+    required; either way the answer is validated here."""
 
     @property
     def host(self) -> str:
@@ -77,15 +82,24 @@ class RemoteServer:
         """Gives the key; empty if none is needed.
 
         Raises:
-            FieldInvalid: It is not where the catalogue says.
+            FieldInvalid: It is not where the catalogue says, or cannot be the value of a header.
         """
         if self.api_key_file:
             try:
-                return Path(self.api_key_file).expanduser().read_text("utf-8").strip()
-            except (OSError, UnicodeDecodeError) as error:
-                raise FieldInvalid("api_key_file", f"{self.api_key_file} cannot be read") from error
+                # Editors may put a byte order mark before it.
+                key = Path(self.api_key_file).expanduser().read_text("utf-8-sig").strip()
+            except (OSError, UnicodeDecodeError):
+                # The bytes of the error would be the key's.
+                raise FieldInvalid("api_key_file", f"{self.api_key_file} cannot be read") from None
+            return _printable(key, "api_key_file", self.api_key_file)
         if self.api_key_env:
             if not (key := os.environ.get(self.api_key_env, "").strip()):
                 raise FieldInvalid("api_key_env", f"{self.api_key_env} is not set")
-            return key
+            return _printable(key, "api_key_env", self.api_key_env)
         return ""
+
+
+def _printable(key: str, field: str, place: str) -> str:
+    if not (key.isascii() and key.isprintable()):
+        raise FieldInvalid(field, f"{place} holds no key: one is a line of printable ASCII characters")
+    return key

@@ -4,8 +4,9 @@
        │            └─ nobody settles in time ──▶ used in full, entry "lost"
        └─ over the budget ──▶ nothing
 
-Each step is one script, so the sums never pass the budget, however many workers call at once, and the costs of a
-period's entries add up to what is used of it.
+Each step is one script, so no call is granted that could take used and reserved over the budget, however many workers
+call at once, and the costs of a period's entries add up to what is used of it. If a server counts more than was
+reserved for a call, its word is what is used: the budget is then passed by the difference, and nothing more is granted.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def setup_logging(settings: Settings) -> None:
     handler.setFormatter(JsonLines() if settings.log_format == "json" else text)
     logging.basicConfig(level=settings.log_level, handlers=[handler], force=True)
     # Libraries that narrate.
-    for noisy in ("kombu", "celery", "httpx", "PIL", "matplotlib", "paddlex", "ppocr"):
+    for noisy in ("kombu", "celery", "httpx", "httpx2", "httpcore2", "PIL", "matplotlib", "paddlex", "ppocr"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
 
 

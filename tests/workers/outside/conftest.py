@@ -1,5 +1,6 @@
 """Models outside for tests: a real server of chat completions, a real Redis, and what a worker has of both."""
 
+import json
 import textwrap
 
 import pytest
@@ -46,7 +47,7 @@ class World:
             "output_price": 10.0,
             "retries": 2,
         } | remote
-        table = "\n".join(f"{name} = {value!r}" for name, value in facts.items())
+        table = "\n".join(f"{name} = {json.dumps(value)}" for name, value in facts.items())
         models, rules = self._folder / "models.toml", self._folder / "policy.toml"
         models.write_text(
             '[models.far]\nkind = "vision"\nengine = "remote"\nlicence = "LicenseRef-far"\n'
@@ -80,9 +81,12 @@ class World:
     def spent(self):
         return self.store.run(spending.spent("acme", self.outside.policy.of("acme")))
 
+    def close_outside(self):
+        while self._opened:
+            self._opened.pop().stop()
+
     def close(self):
-        for outside in self._opened:
-            outside.stop()
+        self.close_outside()
         self.store.close()
 
 

@@ -5,6 +5,7 @@ import io
 import json
 import threading
 import time
+import traceback
 
 import numpy as np
 import pytest
@@ -75,12 +76,62 @@ def test_the_request_has_every_option_and_the_key(world, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("sent", [True, False])
+def test_what_some_servers_refuse_can_be_left_out(world, sent):
+    world.open(send_temperature=sent, strict_schema=sent)
+    world.chat.plans = [{"pieces": ("{}",)}]
+    world.ask(prompt(temperature=0.5), schema="{}").result(WAIT_S)
+    [request] = world.chat.requests
+    assert [name in request for name in ("temperature", "top_p", "seed")] == [sent] * 3
+    assert ("strict" in request["response_format"]["json_schema"]) == sent
+
+
+@pytest.mark.parametrize(
+    ("body", "why"),
+    [
+        (
+            {"error": {"message": "PRIVATE", "type": "invalid_request_error", "code": "unsupported_value"}},
+            "unsupported_value",
+        ),
+        ({"error": {"message": "PRIVATE", "type": "PRIVATE text", "code": 7}}, ""),
+        ({"error": "PRIVATE"}, ""),
+        (["PRIVATE"], ""),
+    ],
+)
+def test_why_a_server_refuses_is_logged_without_contents(world, caplog, body, why):
+    world.open()
+    world.chat.plans = [{"status": 400, "body": json.dumps(body).encode()}]
+    failure(world.ask(prompt()), FieldInvalid)
+    [record] = [record for record in caplog.records if "refused a call" in record.getMessage()]
+    assert (record.status, record.why.split(" ")[0]) == (400, why)
+    assert "PRIVATE" not in "".join(f"{each.getMessage()} {each.__dict__}" for each in caplog.records)
+
+
 def test_a_key_that_is_not_there_is_told_before_anything_leaves(world, monkeypatch):
     monkeypatch.delenv("FAR_KEY", raising=False)
     world.open(api_key_env="FAR_KEY")
     assert "FAR_KEY is not set" in failure(world.ask(prompt()), RemoteUnavailable).message
     assert world.chat.connections == 0
     assert [(entry.outcome, entry.cost) for entry in world.entries()] == [("refused", 0)]
+
+
+@pytest.mark.parametrize("key", [b"s3cret\nkey2", "s3cret\u2013x".encode(), b"\xffs3cret"])
+def test_a_key_that_is_none_is_told_before_anything_leaves_and_not_shown(world, tmp_path, caplog, key):
+    caplog.set_level("DEBUG")
+    (tmp_path / "key").write_bytes(key)
+    world.open(api_key_file=str(tmp_path / "key"))
+    error = failure(world.ask(prompt()), RemoteUnavailable)
+    assert error.metadata["cause"] == "key"
+    assert world.chat.connections == 0
+    assert [(entry.outcome, entry.cost) for entry in world.entries()] == [("refused", 0)]
+    assert "s3cret" not in "".join(traceback.format_exception(error)) + caplog.text
+
+
+def test_a_byte_order_mark_is_no_part_of_a_key(world, tmp_path):
+    (tmp_path / "key").write_bytes(b"\xef\xbb\xbfs3cret\n")
+    world.open(api_key_file=str(tmp_path / "key"))
+    world.ask(prompt()).result(WAIT_S)
+    assert world.chat.headers[0]["authorization"] == "Bearer s3cret"
 
 
 def test_an_image_is_sent_as_pixels_and_scaled_to_its_bound(world):
@@ -135,6 +186,24 @@ def test_the_usage_that_the_server_tells_is_what_it_costs(world):
     assert world.spent().reserved == 0
 
 
+def test_a_server_that_counts_more_than_was_reserved_passes_the_budget_and_that_is_logged(world, caplog):
+    world.open(POLICY.replace("budget = 100", "budget = 0.001"))
+    world.chat.plans = [{"usage": (1000, 4)}]
+    world.ask(prompt()).result(WAIT_S)
+    assert world.spent().used == 1000 * 2 + 4 * 10 > 1000
+    assert "cost more than was reserved" in caplog.text
+    failure(world.ask(prompt()), BudgetExhausted)
+
+
+@pytest.mark.parametrize("count", [float("inf"), 10**12])
+def test_a_server_that_counts_nonsense_is_charged_what_was_reserved(world, count):
+    world.open(retries=0)
+    world.chat.plans = [{"usage": (count, 4)}]
+    assert failure(world.ask(prompt()), RemoteUnavailable).metadata["cause"] == "cut"
+    [entry] = world.entries()
+    assert (entry.outcome, entry.cost) == ("cut", entry.reserved)
+
+
 def test_without_usage_an_estimate_is_charged(world):
     world.open()
     world.chat.plans = [{"usage": None}]
@@ -173,7 +242,10 @@ def test_retries_come_to_an_end(world):
     assert len(world.chat.requests) == 3
 
 
-@pytest.mark.parametrize(("status", "error"), [(400, FieldInvalid), (422, FieldInvalid), (401, RemoteUnavailable)])
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [(400, FieldInvalid), (413, FieldInvalid), (422, FieldInvalid), (401, RemoteUnavailable), (402, RemoteUnavailable)],
+)
 def test_what_would_be_refused_again_is_not_asked_again(world, status, error):
     world.open()
     world.chat.plans = [{"status": status}]

@@ -83,7 +83,33 @@ def test_texts_lose_what_matches_in_every_turn(world):
     assert world.entries()[0].leaving.redaction_count == 2
 
 
-@pytest.mark.parametrize("options", [{"stop_sequences": (SECRET,)}, {"schema": f'{{"const": "{SECRET}"}}'}])
+@pytest.mark.parametrize(
+    ("text", "patterns", "left"),
+    [
+        # The second matches only as long as the first has taken nothing out.
+        ("Customer 123-456 John Smith", [r"\d+-\d+", r"Customer \S+ John Smith"], "[redacted]"),
+        ("call 555\n1234 now", ["555 1234"], "call [redacted] now"),
+        ("call 555\r\n1234 now", [r"555\s+1234"], "call [redacted] now"),
+        ("abcde and f", ["abc", "cde", "f"], "[redacted] and [redacted]"),
+    ],
+)
+def test_all_patterns_see_the_text_as_it_is_and_over_the_ends_of_lines(text, patterns, left):
+    rule = Rule(models=("far",), redact_patterns=tuple(map(re.compile, patterns)))
+    cleaned, count = redacted(prompt(text), rule, [], lambda _: [])
+    assert cleaned.turns == (("user", (left,)),)
+    assert count == left.count("[redacted]")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"stop_sequences": (SECRET,)},
+        {"schema": f'{{"const": "{SECRET}"}}'},
+        {"schema": f'{{"const": "{SECRET}"}}'.replace("4", "\\u0034")},
+        {"schema": f'{{"properties": {{"{SECRET}": true}}}}'.replace("-", "\\u002d")},
+        {"schema": '{"enum": [["4929-12\\u00334-5678"]]}'},
+    ],
+)
 def test_what_cannot_be_taken_out_is_refused(world, options):
     world.open(POLICY + PATTERNS)
     stops = {name: value for name, value in options.items() if name == "stop_sequences"}

@@ -1,5 +1,6 @@
 """Who answers a vision job: through the kind's own code, a real batcher, and a real server of chat completions."""
 
+import json
 import threading
 
 import pytest
@@ -7,7 +8,14 @@ from toy_stack import until
 from workers.documents import OneStation, encoded, picture
 from workers.local_talker import LocalTalker
 
-from triptych.core.errors import BudgetExhausted, EgressDenied, FeatureDisabled, JobCancelled, RemoteUnavailable
+from triptych.core.errors import (
+    BudgetExhausted,
+    EgressDenied,
+    FeatureDisabled,
+    JobCancelled,
+    OutputInvalid,
+    RemoteUnavailable,
+)
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import (
     DATA_CLASS_CONFIDENTIAL,
@@ -23,6 +31,7 @@ from triptych.workers.kinds import vision
 from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.outside.routing import Routes, Routing
 from triptych.workers.testing import MemoryBackstage, MemoryUnits
+from triptych.workers.unit_store import Taken
 
 LIMITS = PageLimits(max_page_count=10, max_page_pixels=4_000_000)
 FAR = "The total is 42."
@@ -156,7 +165,7 @@ def test_without_a_policy_nothing_leaves(worker):
     assert worker.world.chat.connections == 0
 
 
-def test_a_child_of_a_reasoning_inherits_its_documents_rule(worker):
+def test_passages_read_elsewhere_stay_where_places_of_pages_are_redacted(worker):
     worker.open(POLICY + "redact_boxes = [[0, 0, 1, 0.2]]\n")
     with pytest.raises(EgressDenied):
         worker.run("passages of a document", model="far", documents=("b" * 64,))
@@ -164,11 +173,45 @@ def test_a_child_of_a_reasoning_inherits_its_documents_rule(worker):
 
 
 @pytest.mark.parametrize("options", [{"output_regex": "a+"}, {"output_choices": ["a"]}, {"enable_copying": True}])
-def test_what_no_protocol_holds_an_answer_to_is_refused_outside(worker, options, monkeypatch):
-    monkeypatch.setattr(vision, "check_offered", lambda _spec: None)
+def test_what_no_protocol_holds_an_answer_to_is_refused_outside(worker, options):
     worker.open()
     with pytest.raises(FeatureDisabled):
-        worker.run(model="far", **options)
+        worker.run(model="far", image=ImagePart(input=InputSource(blob=BLOB)), **options)
+    assert worker.world.chat.connections == 0
+
+
+SCHEMA = json.dumps(
+    {
+        "type": "object",
+        "properties": {"number": {"type": "string"}, "total": {"type": "number"}},
+        "required": ["number", "total"],
+        "additionalProperties": False,
+    }
+)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{"total":42,"number":"7"}',
+        '{"number":"7","total":42}\n',
+        '{"number":"M\\u00fcller",' + " " * 40 + '"total":42}',
+    ],
+)
+def test_a_document_from_outside_need_not_be_written_as_ours_are(worker, answer):
+    worker.open()
+    worker.world.chat.plans = [{"pieces": (answer,)}]
+    result = worker.run(model="far", output_json_schema=SCHEMA)
+    assert result.output_json == result.text == answer
+
+
+def test_a_document_from_outside_that_does_not_satisfy_the_schema_is_refused_and_not_quoted(worker):
+    worker.open()
+    for answer in ('{"total":"PRIVATE","number":"7"}', '{"total":1,"number":"7","PRIVATE":1}', "PRIVATE"):
+        worker.world.chat.plans = [{"pieces": (answer,)}]
+        with pytest.raises(OutputInvalid) as caught:
+            worker.run(model="far", output_json_schema=SCHEMA)
+        assert "PRIVATE" not in str(caught.value.to_status())
 
 
 # Overflow.
@@ -232,7 +275,125 @@ def test_what_came_from_outside_is_not_given_to_those_who_want_the_local_model(w
     assert len(units.kept) == 1
 
 
+NO_HELP = [
+    {"pieces": ("Sure! ", "here it is")},
+    {"pieces": ("[" * 50_000,), "usage": None},
+    {"pieces": (), "finish": "length"},
+]
+
+
+@pytest.mark.parametrize("plan", NO_HELP)
+def test_an_answer_from_outside_that_does_not_satisfy_the_schema_is_no_help(worker, plan):
+    worker.open(POLICY + "overflow_after_s = 0\n", retries=0)
+    worker.talker.says = '{"number":"7","total":42}'
+    worker.talker.gate.clear()
+    _, thread, _ = worker.begin("first")
+    worker.talker.started.wait(10)
+    worker.world.chat.plans = [plan]
+    second, second_thread, outcome = worker.begin("second", output_json_schema=SCHEMA, max_output_tokens=2000)
+    until(worker.world.entries)
+    worker.talker.gate.set()
+    for each in (thread, second_thread):
+        each.join(30)
+    assert outcome[0].output_json == worker.told(second) == worker.talker.says
+
+
+def test_a_document_from_outside_is_told_when_it_was_validated(worker):
+    worker.open(POLICY + "overflow_after_s = 0\n")
+    worker.talker.gate.clear()
+    _, thread, _ = worker.begin("first")
+    worker.talker.started.wait(10)
+    worker.world.chat.plans = [{"pieces": ('{"total":42,', '"number":"7"}')}]
+    attempt = worker.attempt("second", output_json_schema=SCHEMA)
+    result = worker.run_attempt(attempt)
+    assert result.output_json == worker.told(attempt) == '{"total":42,"number":"7"}'
+    worker.talker.gate.set()
+    thread.join(30)
+
+
+def test_a_failure_of_our_own_outside_is_no_help_either(worker, monkeypatch):
+    worker.open(POLICY + "escalate_below = 0.6\n")
+    worker.talker.confidence = 0.4
+    # Not a mistake that anybody expects.
+    monkeypatch.setattr(worker.world.outside, "_station", None)
+    attempt = worker.attempt()
+    assert worker.run_attempt(attempt).text == worker.told(attempt) == "here: hello"
+
+
+def test_jobs_do_not_overflow_to_a_model_that_has_all_the_calls_it_may_have(worker):
+    worker.open(POLICY + "overflow_after_s = 0\n", concurrency=1)
+    worker.talker.gate.clear()
+    _, thread, _ = worker.begin("first")
+    worker.talker.started.wait(10)
+    gate = threading.Event()
+    worker.world.chat.plans = [{"gate": gate}]
+    _, second_thread, second = worker.begin("second")
+    until(lambda: worker.world.chat.requests)
+    _, third_thread, third = worker.begin("third")
+    until(lambda: worker.routing.wait("near")._in_hand == 2)
+    worker.talker.gate.set()
+    third_thread.join(30)
+    assert third[0].text == "here: third"
+    gate.set()
+    for each in (thread, second_thread):
+        each.join(30)
+    assert second[0].text == FAR
+    assert len(worker.world.chat.requests) == 1
+
+
 # Escalation.
+
+
+def test_an_empty_answer_does_not_replace_an_unsure_one(worker):
+    worker.open(POLICY + "escalate_below = 0.6\n")
+    worker.talker.confidence = 0.4
+    worker.world.chat.plans = [{"pieces": (), "finish": "length"}]
+    attempt = worker.attempt()
+    assert worker.run_attempt(attempt).text == worker.told(attempt) == "here: hello"
+
+
+def test_an_unsure_answer_stands_if_the_worker_stops_meanwhile(worker):
+    worker.open(POLICY + "escalate_below = 0.6\n")
+    worker.talker.confidence = 0.4
+    worker.talker.gate.clear()
+    _, thread, outcome = worker.begin("hello")
+    worker.talker.started.wait(10)
+    worker.world.close_outside()
+    worker.talker.gate.set()
+    thread.join(30)
+    assert outcome[0].text == "here: hello"
+
+
+class SharedUnits(MemoryUnits):
+    """Units of which one that a job computes is awaited by the others, as the real ones'."""
+
+    def __init__(self):
+        super().__init__()
+        self._holders = {}
+
+    def look(self, work, holder, names):
+        return super().take(work, holder, names).known
+
+    def take(self, work, holder, names):
+        taken = super().take(work, holder, names)
+        me = threading.current_thread()
+        own = [name for name in taken.own if self._holders.setdefault((work.key, name), me) is me]
+        return Taken(known=taken.known, own=own, elsewhere=[name for name in taken.own if name not in own])
+
+
+def test_a_restricted_job_does_not_wait_for_the_same_question_outside(worker):
+    worker.open(POLICY + "escalate_below = 0.6\n")
+    worker.talker.confidence = 0.4
+    units, gate = SharedUnits(), threading.Event()
+    worker.world.chat.plans = [{"gate": gate}]
+    _, thread, outcome = worker.begin("same", units=units)
+    until(lambda: worker.world.chat.requests)
+    _, twin_thread, twin = worker.begin("same", units=units, data_class=DATA_CLASS_RESTRICTED)
+    twin_thread.join(10)
+    assert [result.text for result in twin] == ["here: same"]
+    gate.set()
+    thread.join(30)
+    assert outcome[0].text == FAR
 
 
 def test_an_unsure_answer_is_replaced_and_never_told(worker):

@@ -29,6 +29,10 @@ class Route(Protocol[ItemT_contra, ResultT]):
     def engine(self) -> Named:
         """Names the model that gives the results, unless they say otherwise."""
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether a model outside may get items: nobody whose bytes have to stay here may wait for their results."""
+
     def submit(
         self, item: ItemT_contra, *, lane: int, deadline: float | None, tenant: str = "", weight: float = 1.0
     ) -> Future[Done[ResultT]]:

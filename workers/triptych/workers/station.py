@@ -92,6 +92,11 @@ class Station(Generic[ItemT, ResultT]):
         with self._counting:
             self._open -= 1
 
+    @property
+    def may_leave(self) -> bool:
+        """Whether a model outside may get items."""
+        return False
+
     def stands(self, _known: ResultT) -> bool:
         """Whether a result that is known already is what an item would get."""
         return True

@@ -17,6 +17,7 @@ from triptych.workers import works
 from triptych.workers.attempt import Attempt
 from triptych.workers.engines.generation import Part, Pixels, Prompt
 from triptych.workers.engines.output_rules import OutputRules
+from triptych.workers.flight import WHOLE
 from triptych.workers.kinds.output_check import check_output, check_possible
 from triptych.workers.media.page_limits import DEFAULT_LIMITS, PageLimits
 from triptych.workers.media.pages import Pages, open_pages
@@ -74,7 +75,9 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     loader.check(spec)
     work = works.generating(spec, model, max_output_tokens=limit, max_page_pixels=limits.max_page_pixels)
     flight = attempt.flight(work)
-    if (raw := flight.find()) is not None and station.stands(known := VisionResult.FromString(raw)):
+    # What a model outside may answer is not held while it is there: a job that has to stay here would wait for it.
+    raw = next(flight.look([WHOLE]), None) if station.may_leave else flight.find()
+    if raw is not None and station.stands(known := VisionResult.FromString(raw)):
         return _told(attempt, known, limit)
     attempt.progress("decode")
     attempt.hand.begin(ANSWER)
@@ -87,10 +90,9 @@ def run(attempt: Attempt, spec: VisionSpec, stations: Stations, limits: PageLimi
     _tell(attempt, told, limit)
     result = attempt.result(future).value
     check_output(rules, result)
+    # One of a model outside is not what the others want.
     if result.model.model == model.model:
         flight.keep(result.SerializeToString())
-    else:  # of a model outside: not what the others want
-        flight.release()
     return result
 
 

@@ -11,6 +11,8 @@ from triptych.workers.engines.generation import CHARACTERS_PER_TOKEN
 
 _FINISHES = {"stop": FinishReason.FINISH_REASON_STOP, "length": FinishReason.FINISH_REASON_LENGTH}
 END = "[DONE]"
+# The contract's counts have 32 bits, signed.
+_MAX_TOKENS = 2**31 - 1
 
 
 class AnswerBroken(Exception):
@@ -57,7 +59,7 @@ class Answer:
             self._take_usage(said.get("usage"))
             grew = [self._take_choice(choice) for choice in said.get("choices") or ()]
             return any(grew)
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+        except (ValueError, OverflowError, TypeError, KeyError, AttributeError) as error:
             raise AnswerBroken("the stream is none of chat completions") from error
 
     def likely_output_tokens(self) -> int:
@@ -71,7 +73,10 @@ class Answer:
     def _take_usage(self, usage: dict[str, Any] | None) -> None:
         # Some servers tell it in every piece, as it grows.
         if usage and usage.get("prompt_tokens") is not None:
-            self.usage = (max(0, int(usage["prompt_tokens"])), max(0, int(usage.get("completion_tokens") or 0)))
+            counts = int(usage["prompt_tokens"]), int(usage.get("completion_tokens") or 0)
+            if max(counts) > _MAX_TOKENS:
+                raise AnswerBroken("the server counts more tokens than there can be")
+            self.usage = max(0, counts[0]), max(0, counts[1])
 
     def _take_choice(self, choice: dict[str, Any]) -> bool:
         if finish := choice.get("finish_reason"):

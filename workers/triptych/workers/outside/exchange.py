@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 import email.utils
+import json
+import logging
+import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import httpx2
 
 from triptych.core.remote_server import RemoteServer
 from triptych.workers.outside.answer import Answer, AnswerBroken
 from triptych.workers.outside.message import Message
+
+log = logging.getLogger("triptych.outside")
+
+# What a refusal says is not waited for longer, nor read further: nothing depends on it.
+_ERROR_S, _MAX_ERROR_BYTES = 2.0, 64 * 1024
+_NAME = re.compile(r"[a-z][a-z_.]{0,63}")
 
 
 class CallFailed(Exception):
@@ -75,7 +86,7 @@ async def exchange(
     try:
         async with http.sse(url, method="POST", content=message.body, headers=headers, timeout=timeout) as events:
             if events.response.status_code != 200:
-                raise _refused(events.response)
+                raise await _refused(events.response)
             async for event in events:
                 if answer.add(event.data):
                     on_text(answer.text, answer.piece_count)
@@ -93,14 +104,32 @@ async def exchange(
     return answer
 
 
-def _refused(response: httpx2.Response) -> CallFailed:
+async def _refused(response: httpx2.Response) -> CallFailed:
     status = response.status_code
     overloaded = status in (408, 429) or status >= 500
+    why = await _cause(response)
+    log.warning("a server outside refused a call", extra={"host": response.url.host, "status": status, "why": why})
     failed = CallFailed(
         f"http_{status}", f"HTTP {status}", status=status, free=True, retryable=overloaded, at_fault=status >= 500
     )
     failed.retry_after_s = _retry_after_s(response.headers.get("retry-after", ""))
     return failed
+
+
+async def _cause(response: httpx2.Response) -> str:
+    """Gives the code and type that an error names, if they are names: its message may quote what was sent."""
+    body = b""
+    broken = (httpx2.HTTPError, TimeoutError, ValueError, TypeError, KeyError, AttributeError, RecursionError)
+    with suppress(*broken):
+        async with asyncio.timeout(_ERROR_S):
+            async for piece in response.aiter_bytes():
+                body += piece
+                if len(body) > _MAX_ERROR_BYTES:
+                    return ""
+        error = json.loads(body)["error"]
+        names = [error.get(key) for key in ("code", "type")]
+        return " ".join(name for name in names if isinstance(name, str) and _NAME.fullmatch(name))
+    return ""
 
 
 def _retry_after_s(text: str) -> float:

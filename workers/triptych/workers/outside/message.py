@@ -62,17 +62,20 @@ def written(prompt: Prompt, server: RemoteServer, schema: str) -> Message:
             for role, parts in prompt.turns
         ],
         server.max_tokens_field: prompt.max_output_tokens,
-        "temperature": prompt.temperature,
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-    if prompt.temperature > 0:
-        # Some servers hold seeds in 32 bits, signed.
-        request |= {"top_p": prompt.top_p, "seed": prompt.seed % (1 << 31)}
+    if server.send_temperature:
+        request["temperature"] = prompt.temperature
+        if prompt.temperature > 0:
+            # Some servers hold seeds in 32 bits, signed.
+            request |= {"top_p": prompt.top_p, "seed": prompt.seed % (1 << 31)}
     if prompt.stop_sequences:
         request["stop"] = list(prompt.stop_sequences)
     if schema:
-        shape = {"name": "output", "strict": True, "schema": json.loads(schema)}
+        shape = {"name": "output", "schema": json.loads(schema)}
+        if server.strict_schema:
+            shape["strict"] = True
         request["response_format"] = {"type": "json_schema", "json_schema": shape}
     body = json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode()
     texts = [part for _, parts in prompt.turns for part in parts if isinstance(part, str)] + [schema]

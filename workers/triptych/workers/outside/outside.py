@@ -9,7 +9,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
 from triptych.core.catalog import Catalog
-from triptych.core.errors import FieldInvalid, JobCancelled
+from triptych.core.errors import FieldInvalid, JobCancelled, RemoteUnavailable
 from triptych.core.policy import Policy
 from triptych.core.store import AsyncStore
 from triptych.workers import metrics
@@ -50,6 +50,8 @@ class Outside:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="outside", daemon=True)
         self._workshop = ThreadPoolExecutor(_WORKSHOP_THREADS, thread_name_prefix="workshop")
+        self._submitting = threading.Lock()
+        self._stopped = False
         self._stations: dict[str, RemoteStation] = {}
         self._breakers: dict[str, Breaker] = {}
 
@@ -59,7 +61,9 @@ class Outside:
         asyncio.run_coroutine_threadsafe(self._open(), self._loop).result()
 
     def stop(self) -> None:
-        """Ends the calls that run, tells what came of them, and ends the loop."""
+        """Ends the calls that run, tells what came of them, and ends the loop; further calls fail."""
+        with self._submitting:
+            self._stopped = True
         asyncio.run_coroutine_threadsafe(self._close(), self._loop).result()
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
@@ -73,8 +77,18 @@ class Outside:
         Cancelling the future closes the connection; it ends, with JobCancelled, when that is done.
         """
         call = _Call(self._loop)
-        self._loop.call_soon_threadsafe(lambda: call.begin(self._ask(model, ask)))
+        with self._submitting:
+            if not self._stopped:
+                self._loop.call_soon_threadsafe(lambda: call.begin(self._ask(model, ask)))
+                return call
+        # Not raised: a local answer may end, and ask for help, while the worker stops.
+        call.set_exception(RemoteUnavailable("the worker stops", metadata={"model": model, "cause": "stopped"}))
         return call
+
+    def busy(self, model: str) -> bool:
+        """Whether one more call of a model would have to wait for another's end. Thread-safe."""
+        station = self._stations.get(model)
+        return station is not None and station.busy
 
     # From here on everything happens on the loop.
 

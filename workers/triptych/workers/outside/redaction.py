@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 from triptych.core.errors import EgressDenied
 from triptych.core.policy import Box, Rule
@@ -35,7 +37,7 @@ def redacted(prompt: Prompt, rule: Rule, crops: Sequence[Box], read_pages: ReadP
     """
     if len(crops) != len(prompt.images()):
         raise EgressDenied("it is not known which parts of their pages the images are, so none leaves")
-    if any(pattern.search(stop) for pattern in rule.redact_patterns for stop in prompt.stop_sequences):
+    if matched(prompt.stop_sequences, rule):
         raise EgressDenied("a stop sequence matches a pattern that the policy redacts")
     pages = iter(read_pages(prompt.images()) if rule.redact_patterns and prompt.images() else ())
     places, count, turns = iter(crops), 0, []
@@ -56,11 +58,27 @@ def redacted(prompt: Prompt, rule: Rule, crops: Sequence[Box], read_pages: ReadP
 
 
 def _without_matches(text: str, rule: Rule) -> tuple[str, int]:
-    count = 0
-    for pattern in rule.redact_patterns:
-        text, found = pattern.subn(REDACTED, text)
-        count += found
-    return text, count
+    spans = _spans(text, rule)
+    ends = [0, *(end for _, end in spans)]
+    starts = [*(start for start, _ in spans), len(text)]
+    return REDACTED.join(text[end:start] for end, start in zip(ends, starts, strict=True)), len(spans)
+
+
+def _spans(text: str, rule: Rule) -> list[tuple[int, int]]:
+    """Gives the parts of a text that patterns match, in order, none within another.
+
+    All patterns see the text as it is: after one has taken out its part, another might not match any more.
+    """
+    # A match may go over the end of a line: it is also looked for as if lines were one.
+    texts = (text, text.replace("\n", " ").replace("\r", " "))
+    found = {match.span() for each in texts for pattern in rule.redact_patterns for match in pattern.finditer(each)}
+    spans: list[tuple[int, int]] = []
+    for start, end in sorted(found):
+        if spans and start < spans[-1][1]:
+            spans[-1] = spans[-1][0], max(end, spans[-1][1])
+        elif start < end:
+            spans.append((start, end))
+    return spans
 
 
 def _boxes_within(boxes: Sequence[Box], crop: Box) -> Iterator[Box]:
@@ -75,12 +93,9 @@ def _boxes_within(boxes: Sequence[Box], crop: Box) -> Iterator[Box]:
 def _boxes_of_matches(page: OcrPage, rule: Rule, shape: Sequence[int]) -> list[Box]:
     if page.HasField("error"):
         raise EgressDenied("an image could not be read, so what the policy redacts in it is not known")
-    # A match may go over the end of a line: it is also looked for as if lines were one.
-    texts = (page.text, page.text.replace("\n", " "))
-    spans = {match.span() for text in texts for pattern in rule.redact_patterns for match in pattern.finditer(text)}
     return [
         _grown(box, shape)
-        for start, end in sorted(spans)
+        for start, end in _spans(page.text, rule)
         for line in page.lines
         if line.text_start < end and line.text_end > start
         for box in _places(line, start - line.text_start, end - line.text_start)
@@ -132,4 +147,21 @@ def _painted(pixels: Pixels, boxes: Sequence[Box]) -> Pixels:
 
 def matched(texts: Sequence[str], rule: Rule) -> bool:
     """Whether one of the texts has what the policy redacts."""
-    return any(pattern.search(text) for text, pattern in itertools.product(texts, rule.redact_patterns))
+    return any(_spans(text, rule) for text in texts)
+
+
+def schema_matched(schema: str, rule: Rule) -> bool:
+    """Whether a JSON Schema (empty: there is none) has what the policy redacts: as it was written or as it is sent."""
+    if not schema or not rule.redact_patterns:
+        return False
+    loaded = json.loads(schema)
+    return matched([schema, json.dumps(loaded, ensure_ascii=False), *_strings(loaded)], rule)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    for child in itertools.chain(value, value.values()) if isinstance(value, dict) else ():
+        yield from _strings(child)
+    for child in value if isinstance(value, list) else ():
+        yield from _strings(child)

@@ -133,9 +133,15 @@ class _Office:
         ask = Ask(prompt=prompt, rule=self.rule, sender=self.sender, why=why, deadline=deadline)
         return self.outside.submit(model, ask)
 
+    def busy(self) -> bool:
+        """Whether the model that helps out has all the calls under way that it may have: one more would wait there."""
+        return self.outside.busy(self.rule.models[0])
+
 
 class _ByName:
     """A model outside that the caller named."""
+
+    may_leave = True
 
     def __init__(self, office: _Office, name: str, model: ModelRef) -> None:
         self.engine = _Named(model=model)
@@ -166,6 +172,11 @@ class _LocalFirst:
         self._office = office
         self._wait = wait
 
+    @property
+    def may_leave(self) -> bool:
+        rule = self._office.rule if self._office else None
+        return rule is not None and (rule.overflow_after_s is not None or rule.escalate_below is not None)
+
     def submit(
         self, item: Prompt, *, lane: int, deadline: float | None, tenant: str = "", weight: float = 1.0
     ) -> Future[Answered]:
@@ -184,7 +195,7 @@ class _LocalFirst:
             return here(item)
         rule = self._office.rule
         after_s = rule.overflow_after_s
-        if after_s is not None and self._wait.estimate_s() > after_s:
+        if after_s is not None and self._wait.estimate_s() > after_s and not self._office.busy():
             return _Overflow(self._office, item, deadline, here)
         metrics.ROUTES.labels("local").inc()
         if rule.escalate_below is None:
@@ -209,7 +220,9 @@ class _Helped(Relay[Answered]):
         self._told = False
 
     def _ask_outside(self) -> None:
-        prompt = replace(self._prompt, on_text=self._tell)
+        # What has to satisfy a schema may turn out not to: it is told when that is known.
+        late = bool(self._office.sender.schema)
+        prompt = replace(self._prompt, on_text=_untold if late else self._tell)
         future = self._office.ask(self._office.rule.models[0], prompt, self._why, self._deadline)
         self.follow(future, self._heed_outside)
 
@@ -219,17 +232,31 @@ class _Helped(Relay[Answered]):
 
     def _heed_outside(self, future: Future[Answered]) -> None:
         error = future.exception()
+        if error is None and future.result().value.text.strip():
+            if not self._told:
+                self._give(future)
+            else:
+                self.end(future)
+            return
+        # Nothing said is no help either: it must not take the place of what the local model says.
+        helpless = error is None or (isinstance(error, Exception) and not isinstance(error, JobCancelled | TimedOut))
         # What was told cannot be taken back, and who is stopped or late needs nothing any more.
-        helpless = isinstance(error, TriptychError) and not isinstance(error, JobCancelled | TimedOut)
         if not helpless or self._told or self.unwanted:
             self.end(future)
             return
-        log.warning("no help from outside: the local model answers", extra={"why": self._why, "said": str(error)})
+        said = "nothing" if error is None else str(error) if isinstance(error, TriptychError) else type(error).__name__
+        log.warning("no help from outside: the local model answers", extra={"why": self._why, "said": said})
         metrics.ROUTES.labels("local").inc()
         try:
             self._go_on_here()
         except Exception as stopped:  # noqa: BLE001 - a station that is stopped: the item's own failure
             self.set_exception(stopped)
+
+    def _give(self, future: Future[Answered]) -> None:
+        """Ends with an answer of which nothing was told yet."""
+        result = future.result().value
+        self._prompt.on_text(result.text, result.usage.output_token_count)
+        self.end(future)
 
     def _go_on_here(self) -> None:
         raise NotImplementedError
@@ -257,7 +284,7 @@ class _Escalation(_Helped):
         super().__init__(office, prompt, deadline, "escalation")
         self._below = below
         self._unsure: Future[Answered] | None = None
-        self.follow(here(replace(prompt, on_text=lambda _text, _token_count: None)), self._heed_local)
+        self.follow(here(replace(prompt, on_text=_untold)), self._heed_local)
 
     def _heed_local(self, future: Future[Answered]) -> None:
         if future.cancelled() or future.exception():
@@ -274,17 +301,16 @@ class _Escalation(_Helped):
         assert self._unsure is not None
         self._give(self._unsure)
 
-    def _give(self, future: Future[Answered]) -> None:
-        result = future.result().value
-        self._prompt.on_text(result.text, result.usage.output_token_count)
-        self.end(future)
-
 
 class _Here(Protocol):
     """Has a prompt answered by the local model."""
 
     def __call__(self, prompt: Prompt, /) -> Future[Answered]:
         """Gives the future of its result."""
+
+
+def _untold(_text: str, _token_count: int) -> None:
+    """Where text goes that must not be told yet."""
 
 
 def _is_sure(result: VisionResult, below: float) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import logging
 import random
 import secrets
@@ -12,14 +11,12 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 
 import httpx2
-import jsonschema
 
 from triptych.core.catalog_file import UNPINNED, ModelEntry
 from triptych.core.errors import (
     EgressDenied,
     ExecutionTimeout,
     FieldInvalid,
-    OutputInvalid,
     RemoteUnavailable,
     TriptychError,
 )
@@ -29,18 +26,21 @@ from triptych.v1.common_pb2 import ModelRef, TokenUsage
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers import metrics
 from triptych.workers.batcher import Done
+from triptych.workers.kinds.document_check import check_document
 from triptych.workers.outside.account import Account
 from triptych.workers.outside.answer import Answer
 from triptych.workers.outside.ask import Ask
 from triptych.workers.outside.breaker import Breaker
 from triptych.workers.outside.exchange import CallFailed, exchange
 from triptych.workers.outside.message import Message, written
-from triptych.workers.outside.redaction import ReadPages, matched, redacted
+from triptych.workers.outside.redaction import ReadPages, redacted, schema_matched
 
 log = logging.getLogger("triptych.outside")
 
 # A server that wants to be left alone for longer is not waited for.
 MAX_RETRY_AFTER_S = 30.0
+# Statuses that speak of the request; others are of the key, the account (402), the address or the server.
+_REFUSES_REQUEST = (400, 413, 415, 422)
 _FIRST_BACKOFF_S, _MAX_BACKOFF_S = 0.25, 8.0
 
 
@@ -75,6 +75,12 @@ class RemoteStation:
         self._workshop = workshop
         self._read_pages = read_pages
         self._slots = asyncio.Semaphore(server.concurrency)
+        self._in_hand = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether one more prompt would have to wait here. Thread-safe."""
+        return self._in_hand >= self._server.concurrency
 
     async def ask(self, ask: Ask) -> Done[VisionResult]:
         """Gives what the model says. Cancelling closes the connection.
@@ -89,6 +95,7 @@ class RemoteStation:
         """
         asked = time.monotonic()
         loop = asyncio.get_running_loop()
+        self._in_hand += 1
         try:
             async with asyncio.timeout_at(ask.deadline):
                 message, redactions = await loop.run_in_executor(self._workshop, self._prepared, ask)
@@ -96,9 +103,11 @@ class RemoteStation:
                     began = time.monotonic()
                     answer = await self._answered(ask, message, redactions)
                 if message.has_schema:
-                    await loop.run_in_executor(self._workshop, _check_output, answer.text, ask.sender.schema)
+                    await loop.run_in_executor(self._workshop, check_document, ask.sender.schema, answer.text)
         except TimeoutError as error:
             raise ExecutionTimeout(f"{self._name} did not answer before the job's deadline") from error
+        finally:
+            self._in_hand -= 1
         ended = time.monotonic()
         metrics.REMOTE_SECONDS.labels(self._name).observe(ended - began)
         value = self._result(answer, message)
@@ -109,7 +118,7 @@ class RemoteStation:
         rule, sender = ask.rule, ask.sender
         if rule.redact_boxes and sender.quotes_pages:
             raise EgressDenied("the policy redacts places of pages, and where texts of this prompt stood is not known")
-        if matched([sender.schema], rule):
+        if schema_matched(sender.schema, rule):
             raise EgressDenied("the output schema matches a pattern that the policy redacts")
         prompt, count = redacted(ask.prompt, rule, sender.crops, self._read_pages(ask.prompt.stopped))
         return written(prompt, self._server, sender.schema), count
@@ -161,6 +170,11 @@ class RemoteStation:
                 answer = await exchange(self._http, server, message, on_text)
             usage = answer.usage or (message.likely_input_tokens, answer.likely_output_tokens())
             outcome, cost = "ok", server.cost_micros(*usage)
+            if cost > most:
+                log.warning(
+                    "a call cost more than was reserved; is image_tokens of its model too low?",
+                    extra={"model": self._name, "cost_micros": cost, "reserved_micros": most},
+                )
             self._breaker.succeeded()
             return answer
         except CallFailed as failed:
@@ -217,7 +231,7 @@ class RemoteStation:
         )
 
     def _error(self, failed: CallFailed) -> TriptychError:
-        if 400 <= failed.status < 500 and failed.status not in (401, 403, 404, 408, 429):
+        if failed.status in _REFUSES_REQUEST:
             return FieldInvalid("messages", f"the server of {self._name} refuses them: {failed}")
         return self._unavailable(str(failed), failed.outcome, failed.retry_after_s)
 
@@ -247,10 +261,3 @@ class RemoteStation:
 def _backoff_s(failures: int) -> float:
     longest_s = min(_MAX_BACKOFF_S, _FIRST_BACKOFF_S * 2.0 ** (failures - 1))
     return longest_s * random.uniform(0.5, 1.0)
-
-
-def _check_output(text: str, schema: str) -> None:
-    try:
-        jsonschema.validate(json.loads(text), json.loads(schema))
-    except (ValueError, jsonschema.ValidationError) as error:
-        raise OutputInvalid("what the model outside said does not satisfy output_json_schema") from error
