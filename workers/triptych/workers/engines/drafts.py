@@ -17,7 +17,7 @@ from triptych.workers.engines.token_bytes import TokenBytes
 KEPT_GRAMMARS = 64
 # An ending of so many bytes is not made shorter.
 SHORT_BYTES = 80
-# After so many searches that found nothing no more are made.
+# After so many searches that found nothing none is made for tokens that are only tried.
 MAX_FAILURES = 20
 # Bytes of a known ending that are left out at most, and what closes a value that was begun instead of another one.
 _MAX_SKIPPED = 16
@@ -110,10 +110,11 @@ class ByteDraft:
             self._known = known
         # After a token that is only tried a longer ending will do: there are others to try.
         too_long = tokens is None or (token is None and len(tokens) > most)
-        if too_long and self._failures < MAX_FAILURES:
+        # Without an ending of the text as it is, nothing is left to write in the end.
+        if too_long and (token is None or self._failures < MAX_FAILURES):
             shape = self._shape and self._shape.after(data)
             found = shortest_ending(matcher, _bytes_of, _byte, shape, straight=True)
-            self._failures += found is None
+            self._failures += found is None and token is not None
             if found is not None and token is None:
                 self._known = bytes(found)
             tokens = self._tokens(bytes(found)) if found is not None else tokens
