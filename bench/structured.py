@@ -38,6 +38,7 @@ from triptych.workers.engines.reader import ReaderEngine
 
 BOUND = 1.15
 ROWS = 8
+DIGITS = 400
 MODEL = "qwen2.5-coder-0.5b-instruct"
 RECORD = {
     "type": "object",
@@ -133,13 +134,21 @@ def is_valid(schema: str, result: VisionResult | Exception) -> bool:
     if isinstance(result, VisionResult):
         with contextlib.suppress(ValueError):
             # Of floats 33.34 is no multiple of 0.01.
-            form, document = (json.loads(text, parse_float=decimal.Decimal) for text in (schema, result.text))
-            error = next(Draft202012Validator(form).iter_errors(document), None)
+            form, document = (json.loads(text, parse_float=_number) for text in (schema, result.text))
+            with decimal.localcontext(prec=DIGITS):
+                error = next(Draft202012Validator(form).iter_errors(document), None)
             if error is None:
                 return True
             why = error.message
     print(json.dumps({"schema": schema, "why": why[:300], "result": str(result)}), flush=True)
     return False
+
+
+def _number(text: str) -> decimal.Decimal | float:
+    try:
+        return decimal.Decimal(text)
+    except decimal.InvalidOperation:  # 1e99999999999999999999
+        return float(text)
 
 
 def step_s(engine: ReaderEngine, rules: list[OutputRules], tokens: int, read_s: float) -> float:
