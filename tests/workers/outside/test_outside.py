@@ -284,7 +284,7 @@ def test_a_stream_that_is_none_is_a_failure(world, said):
 def test_an_answer_without_end_is_not_listened_to(world):
     world.open(retries=0)
     world.chat.plans = [{"pieces": ["x" * 1000] * 100}]
-    failure(world.ask(prompt()), RemoteUnavailable)
+    assert failure(world.ask(prompt()), RemoteUnavailable).metadata["cause"] == "cut"
 
 
 def test_a_server_that_is_silent_is_left(world):
@@ -402,7 +402,8 @@ def test_proxies_of_the_environment_are_not_asked(world, monkeypatch):
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, f"http://127.0.0.1:{free_port()}")
     world.open()
-    world.ask(prompt()).result(WAIT_S)
+    assert world.ask(prompt()).result(WAIT_S).value.text
+    assert len(world.chat.requests) == 1
 
 
 def test_over_the_budget_nothing_leaves(world):

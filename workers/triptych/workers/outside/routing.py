@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import defaultdict
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from triptych.core.blobs import digest_of
-from triptych.core.errors import FeatureDisabled, JobCancelled, TimedOut, TriptychError
+from triptych.core.errors import FeatureDisabled
 from triptych.core.policy import CLASS_NAMES, Box, Rule
 from triptych.core.sources import inputs
 from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult
 from triptych.workers import metrics
-from triptych.workers.batcher import Done
-from triptych.workers.outside.ask import Ask, Sender, Why
+from triptych.workers.outside.ask import Sender
+from triptych.workers.outside.helping import Escalation, Overflow, is_sure
 from triptych.workers.outside.local_wait import LocalWait
-from triptych.workers.outside.relay import Relay
+from triptych.workers.outside.office import Answered, Office
 from triptych.workers.route import Route
 
 if TYPE_CHECKING:
@@ -27,10 +26,7 @@ if TYPE_CHECKING:
     from triptych.workers.engines.generation import Prompt
     from triptych.workers.outside.outside import Outside
 
-log = logging.getLogger("triptych.routing")
-
 _PAGE: Box = (0.0, 0.0, 1.0, 1.0)
-Answered = Done[VisionResult]
 
 
 class Models(Protocol):
@@ -103,7 +99,7 @@ class Routes:
         office = None if rule is None or _held_here(config) else self._office(rule)
         return _LocalFirst(station, office, self._routing.wait(name))
 
-    def _office(self, rule: Rule) -> _Office:
+    def _office(self, rule: Rule) -> Office:
         attempt, policy = self._attempt, self._routing.outside.policy.of(self._attempt.tenant)
         own = {digest_of(source.blob) for _, source in inputs(attempt.spec)}
         images = [part.image for turn in attempt.spec.vision.messages for part in turn.parts if part.HasField("image")]
@@ -117,25 +113,7 @@ class Routes:
             quotes_pages=not own.issuperset(attempt.documents),
             schema=attempt.spec.vision.config.output_json_schema,
         )
-        return _Office(outside=self._routing.outside, rule=rule, sender=sender)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Office:
-    """Sends an attempt's prompts out."""
-
-    outside: Outside
-    rule: Rule
-    sender: Sender
-
-    def ask(self, model: str, prompt: Prompt, why: Why, deadline: float | None) -> Future[Answered]:
-        metrics.ROUTES.labels(why).inc()
-        ask = Ask(prompt=prompt, rule=self.rule, sender=self.sender, why=why, deadline=deadline)
-        return self.outside.submit(model, ask)
-
-    def busy(self) -> bool:
-        """Whether the model that helps out has all the calls under way that it may have: one more would wait there."""
-        return self.outside.busy(self.rule.models[0])
+        return Office(outside=self._routing.outside, rule=rule, sender=sender)
 
 
 class _ByName:
@@ -143,7 +121,7 @@ class _ByName:
 
     may_leave = True
 
-    def __init__(self, office: _Office, name: str, model: ModelRef) -> None:
+    def __init__(self, office: Office, name: str, model: ModelRef) -> None:
         self.engine = _Named(model=model)
         self._office = office
         self._name = name
@@ -166,7 +144,7 @@ class _ByName:
 class _LocalFirst:
     """A local model, with one outside that helps out where the policy says so."""
 
-    def __init__(self, station: Route[Prompt, VisionResult], office: _Office | None, wait: LocalWait) -> None:
+    def __init__(self, station: Route[Prompt, VisionResult], office: Office | None, wait: LocalWait) -> None:
         self.engine = _Named(model=station.engine.model)
         self._station = station
         self._office = office
@@ -196,126 +174,16 @@ class _LocalFirst:
         rule = self._office.rule
         after_s = rule.overflow_after_s
         if after_s is not None and self._wait.estimate_s() > after_s and not self._office.busy():
-            return _Overflow(self._office, item, deadline, here)
+            return Overflow(self._office, item, deadline, here)
         metrics.ROUTES.labels("local").inc()
         if rule.escalate_below is None:
             return here(item)
-        return _Escalation(self._office, item, deadline, here, rule.escalate_below)
+        return Escalation(self._office, item, deadline, here, rule.escalate_below)
 
     def stands(self, known: VisionResult) -> bool:
         below = self._office.rule.escalate_below if self._office else None
         # It may be of a job whose bytes had to stay here.
-        return below is None or _is_sure(known, below)
-
-
-class _Helped(Relay[Answered]):
-    """A prompt that the local model and one outside may see, in either order."""
-
-    def __init__(self, office: _Office, prompt: Prompt, deadline: float | None, why: Why) -> None:
-        super().__init__()
-        self._office = office
-        self._prompt = prompt
-        self._deadline = deadline
-        self._why = why
-        self._told = False
-
-    def _ask_outside(self) -> None:
-        # What has to satisfy a schema may turn out not to: it is told when that is known.
-        late = bool(self._office.sender.schema)
-        prompt = replace(self._prompt, on_text=_untold if late else self._tell)
-        future = self._office.ask(self._office.rule.models[0], prompt, self._why, self._deadline)
-        self.follow(future, self._heed_outside)
-
-    def _tell(self, text: str, token_count: int) -> None:
-        self._told = True
-        self._prompt.on_text(text, token_count)
-
-    def _heed_outside(self, future: Future[Answered]) -> None:
-        error = future.exception()
-        if error is None and future.result().value.text.strip():
-            if not self._told:
-                self._give(future)
-            else:
-                self.end(future)
-            return
-        # Nothing said is no help either: it must not take the place of what the local model says.
-        helpless = error is None or (isinstance(error, Exception) and not isinstance(error, JobCancelled | TimedOut))
-        # What was told cannot be taken back, and who is stopped or late needs nothing any more.
-        if not helpless or self._told or self.unwanted:
-            self.end(future)
-            return
-        said = "nothing" if error is None else str(error) if isinstance(error, TriptychError) else type(error).__name__
-        log.warning("no help from outside: the local model answers", extra={"why": self._why, "said": said})
-        metrics.ROUTES.labels("local").inc()
-        try:
-            self._go_on_here()
-        except Exception as stopped:  # noqa: BLE001 - a station that is stopped: the item's own failure
-            self.set_exception(stopped)
-
-    def _give(self, future: Future[Answered]) -> None:
-        """Ends with an answer of which nothing was told yet."""
-        result = future.result().value
-        self._prompt.on_text(result.text, result.usage.output_token_count)
-        self.end(future)
-
-    def _go_on_here(self) -> None:
-        raise NotImplementedError
-
-
-class _Overflow(_Helped):
-    """Asks outside, as the local engine is busy; the local model answers if there is no help."""
-
-    def __init__(self, office: _Office, prompt: Prompt, deadline: float | None, here: _Here) -> None:
-        super().__init__(office, prompt, deadline, "overflow")
-        self._here = here
-        self._ask_outside()
-
-    def _go_on_here(self) -> None:
-        self.follow(self._here(self._prompt), self.end)
-
-
-class _Escalation(_Helped):
-    """Asks the local model, and one outside if that is not sure; the unsure answer stands if there is no help.
-
-    Text is told when it is known whose it will be: at the end, or as it comes from outside.
-    """
-
-    def __init__(self, office: _Office, prompt: Prompt, deadline: float | None, here: _Here, below: float) -> None:
-        super().__init__(office, prompt, deadline, "escalation")
-        self._below = below
-        self._unsure: Future[Answered] | None = None
-        self.follow(here(replace(prompt, on_text=_untold)), self._heed_local)
-
-    def _heed_local(self, future: Future[Answered]) -> None:
-        if future.cancelled() or future.exception():
-            self.end(future)
-            return
-        result = future.result().value
-        if _is_sure(result, self._below) or self.unwanted or self._prompt.stopped():
-            self._give(future)
-            return
-        self._unsure = future
-        self._ask_outside()
-
-    def _go_on_here(self) -> None:
-        assert self._unsure is not None
-        self._give(self._unsure)
-
-
-class _Here(Protocol):
-    """Has a prompt answered by the local model."""
-
-    def __call__(self, prompt: Prompt, /) -> Future[Answered]:
-        """Gives the future of its result."""
-
-
-def _untold(_text: str, _token_count: int) -> None:
-    """Where text goes that must not be told yet."""
-
-
-def _is_sure(result: VisionResult, below: float) -> bool:
-    """Whether a local model is sure enough of what it said; one that does not tell is."""
-    return not result.HasField("confidence") or result.confidence >= below
+        return below is None or is_sure(known, below)
 
 
 def _held_here(config: GenerationConfig) -> str:
