@@ -33,7 +33,8 @@ from triptych.v1.reasoning_pb2 import (
 from triptych.v1.transcription_pb2 import TranscriptionResult
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
 from triptych.workers.reasoning.children import ChildOutcome
-from triptych.workers.reasoning.pipeline import NOT_FOUND, answer
+from triptych.workers.reasoning.finding import NOT_FOUND
+from triptych.workers.reasoning.pipeline import answer
 
 PNG, PDF, WAV = b"\x89PNG\r\n\x1a\n", b"%PDF-1.7\n", b"RIFF\0\0\0\0WAVE"
 INVOICE = page((0.1, 0.1, "Invoice number"), (0.5, 0.1, "INV-100"), (0.1, 0.13, "Total due"), (0.5, 0.13, "$610.00"))

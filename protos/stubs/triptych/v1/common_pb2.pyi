@@ -179,17 +179,25 @@ class PageAnchor(_message.Message):
     POLYGON_FIELD_NUMBER: _builtins.int
     TEXT_START_FIELD_NUMBER: _builtins.int
     TEXT_END_FIELD_NUMBER: _builtins.int
+    WORD_INDICES_FIELD_NUMBER: _builtins.int
+    FRAME_MS_FIELD_NUMBER: _builtins.int
     page_number: _builtins.int
     """1-based page of the source."""
     text_start: _builtins.int
     """Span in OcrPage.text, if the anchor is text: start, in code points."""
     text_end: _builtins.int
     """Span in OcrPage.text: end, exclusive; equal to text_start means "no span"."""
+    frame_ms: _builtins.int
+    """Of a video, whose pages are its key frames: when the frame is shown, in milliseconds."""
     @_builtins.property
     def polygon(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
         """Corners x0, y0, x1, y1, ... in normalized page coordinates (see OcrPage);
         empty means the whole page.
         """
+
+    @_builtins.property
+    def word_indices(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Words it touches: their indices among all words of OcrPage.lines, from 0. Empty where the engine gives no words."""
 
     def __init__(
         self,
@@ -198,14 +206,48 @@ class PageAnchor(_message.Message):
         polygon: _abc.Iterable[_builtins.float] | None = ...,
         text_start: _builtins.int = ...,
         text_end: _builtins.int = ...,
+        word_indices: _abc.Iterable[_builtins.int] | None = ...,
+        frame_ms: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_frame_ms", b"_frame_ms", "frame_ms", b"frame_ms"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_frame_ms", b"_frame_ms", "frame_ms", b"frame_ms", "page_number", b"page_number", "polygon", b"polygon", "text_end", b"text_end", "text_start", b"text_start", "word_indices", b"word_indices"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__frame_ms: _TypeAlias = _typing.Literal["frame_ms"]  # noqa: Y015
+    _WhichOneofArgType__frame_ms: _TypeAlias = _typing.Literal["_frame_ms", b"_frame_ms"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__frame_ms) -> _WhichOneofReturnType__frame_ms | None: ...
+
+Global___PageAnchor: _TypeAlias = PageAnchor  # noqa: Y015
+
+@_typing.final
+class TextAnchor(_message.Message):
+    """A place in a document that has neither pages nor sound: an office file, a web page, a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PART_FIELD_NUMBER: _builtins.int
+    TEXT_START_FIELD_NUMBER: _builtins.int
+    TEXT_END_FIELD_NUMBER: _builtins.int
+    part: _builtins.str
+    """Part for people: "paragraph 12", "slide 3", "sheet 'Costs', B7", "body"."""
+    text_start: _builtins.int
+    """Start in the text of the document, in code points."""
+    text_end: _builtins.int
+    """End, exclusive."""
+    def __init__(
+        self,
+        *,
+        part: _builtins.str = ...,
+        text_start: _builtins.int = ...,
+        text_end: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_number", b"page_number", "polygon", b"polygon", "text_end", b"text_end", "text_start", b"text_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["part", b"part", "text_end", b"text_end", "text_start", b"text_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___PageAnchor: _TypeAlias = PageAnchor  # noqa: Y015
+Global___TextAnchor: _TypeAlias = TextAnchor  # noqa: Y015
 
 @_typing.final
 class AudioAnchor(_message.Message):

@@ -30,33 +30,37 @@ from triptych.v1 import transcription_pb2 as triptych_dot_v1_dot_transcription__
 from triptych.v1 import vision_pb2 as triptych_dot_v1_dot_vision__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btriptych/v1/reasoning.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x18triptych/v1/common.proto\x1a\x15triptych/v1/ocr.proto\x1a\x1ftriptych/v1/transcription.proto\x1a\x18triptych/v1/vision.proto\"\x9b\x01\n\rReasoningSpec\x12.\n\tdocuments\x18\x01 \x03(\x0b\x32\x1b.triptych.v1.SourceDocument\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x1a\n\x12output_json_schema\x18\x03 \x01(\t\x12,\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1c.triptych.v1.ReasoningConfig\"\x9c\x01\n\x0eSourceDocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\'\n\x05input\x18\x02 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12%\n\x05pages\x18\x03 \x03(\x0b\x32\x16.triptych.v1.PageRange\x12%\n\x05\x63lips\x18\x04 \x03(\x0b\x32\x16.triptych.v1.TimeRange\"\xad\x02\n\x0fReasoningConfig\x12\x30\n\x08strategy\x18\x01 \x01(\x0e\x32\x1e.triptych.v1.ReasoningStrategy\x12#\n\x03ocr\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrConfig\x12\x37\n\rtranscription\x18\x03 \x01(\x0b\x32 .triptych.v1.TranscriptionConfig\x12\x31\n\ngeneration\x18\x04 \x01(\x0b\x32\x1d.triptych.v1.GenerationConfig\x12\x1f\n\x12max_evidence_count\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x17\x61llow_partial_documents\x18\x06 \x01(\x08\x42\x15\n\x13_max_evidence_count\"\xe1\x01\n\x0fReasoningResult\x12#\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x13.triptych.v1.Answer\x12\'\n\x08\x65vidence\x18\x02 \x03(\x0b\x32\x15.triptych.v1.Evidence\x12.\n\tdocuments\x18\x03 \x03(\x0b\x32\x1b.triptych.v1.DocumentReport\x12(\n\x06stages\x18\x04 \x03(\x0b\x32\x18.triptych.v1.StageReport\x12&\n\x05usage\x18\x05 \x01(\x0b\x32\x17.triptych.v1.TokenUsage\"\x82\x01\n\x06\x41nswer\x12)\n\x06status\x18\x01 \x01(\x0e\x32\x19.triptych.v1.AnswerStatus\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0boutput_json\x18\x03 \x01(\t\x12\x19\n\x0cgroundedness\x18\x04 \x01(\x02H\x00\x88\x01\x01\x42\x0f\n\r_groundedness\"\x8d\x02\n\x08\x45vidence\x12\x13\n\x0b\x65vidence_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05quote\x18\x03 \x01(\t\x12,\n\x0bquote_match\x18\x04 \x01(\x0e\x32\x17.triptych.v1.QuoteMatch\x12\x17\n\nconfidence\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x14\n\x0cjson_pointer\x18\x06 \x01(\t\x12\'\n\x04page\x18\x07 \x01(\x0b\x32\x17.triptych.v1.PageAnchorH\x00\x12)\n\x05\x61udio\x18\x08 \x01(\x0b\x32\x18.triptych.v1.AudioAnchorH\x00\x42\x08\n\x06\x61nchorB\r\n\x0b_confidence\"\x9b\x01\n\x0e\x44ocumentReport\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\npage_count\x18\x04 \x01(\x05\x12\x19\n\x11\x61udio_duration_ms\x18\x05 \x01(\x03\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\"\x8b\x01\n\x0bStageReport\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x05model\x18\x04 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08*\x99\x01\n\x11ReasoningStrategy\x12\"\n\x1eREASONING_STRATEGY_UNSPECIFIED\x10\x00\x12\x1b\n\x17REASONING_STRATEGY_AUTO\x10\x01\x12\x1b\n\x17REASONING_STRATEGY_TEXT\x10\x02\x12&\n\"REASONING_STRATEGY_TEXT_AND_IMAGES\x10\x03*\xa0\x01\n\x0c\x41nswerStatus\x12\x1d\n\x19\x41NSWER_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41NSWER_STATUS_ANSWERED\x10\x01\x12\x19\n\x15\x41NSWER_STATUS_PARTIAL\x10\x02\x12\x1b\n\x17\x41NSWER_STATUS_NOT_FOUND\x10\x03\x12\x1d\n\x19\x41NSWER_STATUS_CONFLICTING\x10\x04*m\n\nQuoteMatch\x12\x1b\n\x17QUOTE_MATCH_UNSPECIFIED\x10\x00\x12\x15\n\x11QUOTE_MATCH_EXACT\x10\x01\x12\x15\n\x11QUOTE_MATCH_FUZZY\x10\x02\x12\x14\n\x10QUOTE_MATCH_NONE\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1btriptych/v1/reasoning.proto\x12\x0btriptych.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x17google/rpc/status.proto\x1a\x18triptych/v1/common.proto\x1a\x15triptych/v1/ocr.proto\x1a\x1ftriptych/v1/transcription.proto\x1a\x18triptych/v1/vision.proto\"\xad\x01\n\rReasoningSpec\x12.\n\tdocuments\x18\x01 \x03(\x0b\x32\x1b.triptych.v1.SourceDocument\x12\x10\n\x08question\x18\x02 \x01(\t\x12\x1a\n\x12output_json_schema\x18\x03 \x01(\t\x12,\n\x06\x63onfig\x18\x04 \x01(\x0b\x32\x1c.triptych.v1.ReasoningConfig\x12\x10\n\x08pipeline\x18\x05 \x01(\t\"\x9c\x01\n\x0eSourceDocument\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\'\n\x05input\x18\x02 \x01(\x0b\x32\x18.triptych.v1.InputSource\x12%\n\x05pages\x18\x03 \x03(\x0b\x32\x16.triptych.v1.PageRange\x12%\n\x05\x63lips\x18\x04 \x03(\x0b\x32\x16.triptych.v1.TimeRange\"\xdd\x02\n\x0fReasoningConfig\x12\x30\n\x08strategy\x18\x01 \x01(\x0e\x32\x1e.triptych.v1.ReasoningStrategy\x12#\n\x03ocr\x18\x02 \x01(\x0b\x32\x16.triptych.v1.OcrConfig\x12\x37\n\rtranscription\x18\x03 \x01(\x0b\x32 .triptych.v1.TranscriptionConfig\x12\x31\n\ngeneration\x18\x04 \x01(\x0b\x32\x1d.triptych.v1.GenerationConfig\x12\x1f\n\x12max_evidence_count\x18\x05 \x01(\x05H\x00\x88\x01\x01\x12\x1f\n\x17\x61llow_partial_documents\x18\x06 \x01(\x08\x12\x1b\n\x0emin_confidence\x18\x07 \x01(\x02H\x01\x88\x01\x01\x42\x15\n\x13_max_evidence_countB\x11\n\x0f_min_confidence\"\xb7\x02\n\x0fReasoningResult\x12#\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x13.triptych.v1.Answer\x12\'\n\x08\x65vidence\x18\x02 \x03(\x0b\x32\x15.triptych.v1.Evidence\x12.\n\tdocuments\x18\x03 \x03(\x0b\x32\x1b.triptych.v1.DocumentReport\x12(\n\x06stages\x18\x04 \x03(\x0b\x32\x18.triptych.v1.StageReport\x12&\n\x05usage\x18\x05 \x01(\x0b\x32\x17.triptych.v1.TokenUsage\x12(\n\x06values\x18\x06 \x03(\x0b\x32\x18.triptych.v1.AnswerValue\x12*\n\x08pipeline\x18\x07 \x01(\x0b\x32\x18.triptych.v1.PipelineRef\"+\n\x0bPipelineRef\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\"\xaa\x01\n\x06\x41nswer\x12)\n\x06status\x18\x01 \x01(\x0e\x32\x19.triptych.v1.AnswerStatus\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x13\n\x0boutput_json\x18\x03 \x01(\t\x12\x19\n\x0cgroundedness\x18\x04 \x01(\x02H\x00\x88\x01\x01\x12\x17\n\nconfidence\x18\x05 \x01(\x02H\x01\x88\x01\x01\x42\x0f\n\r_groundednessB\r\n\x0b_confidence\"\xab\x01\n\x0b\x41nswerValue\x12\x14\n\x0cjson_pointer\x18\x01 \x01(\t\x12)\n\x06status\x18\x02 \x01(\x0e\x32\x19.triptych.v1.AnswerStatus\x12\x17\n\nconfidence\x18\x03 \x01(\x02H\x00\x88\x01\x01\x12\x0b\n\x03raw\x18\x04 \x01(\t\x12\x14\n\x0c\x65vidence_ids\x18\x05 \x03(\t\x12\x10\n\x08\x66ound_by\x18\x06 \x03(\tB\r\n\x0b_confidence\"\xb6\x02\n\x08\x45vidence\x12\x13\n\x0b\x65vidence_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64ocument_id\x18\x02 \x01(\t\x12\r\n\x05quote\x18\x03 \x01(\t\x12,\n\x0bquote_match\x18\x04 \x01(\x0e\x32\x17.triptych.v1.QuoteMatch\x12\x17\n\nconfidence\x18\x05 \x01(\x02H\x01\x88\x01\x01\x12\x14\n\x0cjson_pointer\x18\x06 \x01(\t\x12\'\n\x04page\x18\x07 \x01(\x0b\x32\x17.triptych.v1.PageAnchorH\x00\x12)\n\x05\x61udio\x18\x08 \x01(\x0b\x32\x18.triptych.v1.AudioAnchorH\x00\x12\'\n\x04text\x18\t \x01(\x0b\x32\x17.triptych.v1.TextAnchorH\x00\x42\x08\n\x06\x61nchorB\r\n\x0b_confidence\"\xc5\x01\n\x0e\x44ocumentReport\x12\x13\n\x0b\x64ocument_id\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\t\x12\x12\n\nmedia_type\x18\x03 \x01(\t\x12\x12\n\npage_count\x18\x04 \x01(\x05\x12\x19\n\x11\x61udio_duration_ms\x18\x05 \x01(\x03\x12!\n\x05\x65rror\x18\x06 \x01(\x0b\x32\x12.google.rpc.Status\x12\x1a\n\x12parent_document_id\x18\x07 \x01(\t\x12\x0c\n\x04path\x18\x08 \x01(\t\"\x8b\x01\n\x0bStageReport\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x0b\n\x03job\x18\x02 \x01(\t\x12*\n\x07\x65lapsed\x18\x03 \x01(\x0b\x32\x19.google.protobuf.Duration\x12$\n\x05model\x18\x04 \x01(\x0b\x32\x15.triptych.v1.ModelRef\x12\x0e\n\x06\x63\x61\x63hed\x18\x05 \x01(\x08*\x99\x01\n\x11ReasoningStrategy\x12\"\n\x1eREASONING_STRATEGY_UNSPECIFIED\x10\x00\x12\x1b\n\x17REASONING_STRATEGY_AUTO\x10\x01\x12\x1b\n\x17REASONING_STRATEGY_TEXT\x10\x02\x12&\n\"REASONING_STRATEGY_TEXT_AND_IMAGES\x10\x03*\xa0\x01\n\x0c\x41nswerStatus\x12\x1d\n\x19\x41NSWER_STATUS_UNSPECIFIED\x10\x00\x12\x1a\n\x16\x41NSWER_STATUS_ANSWERED\x10\x01\x12\x19\n\x15\x41NSWER_STATUS_PARTIAL\x10\x02\x12\x1b\n\x17\x41NSWER_STATUS_NOT_FOUND\x10\x03\x12\x1d\n\x19\x41NSWER_STATUS_CONFLICTING\x10\x04*m\n\nQuoteMatch\x12\x1b\n\x17QUOTE_MATCH_UNSPECIFIED\x10\x00\x12\x15\n\x11QUOTE_MATCH_EXACT\x10\x01\x12\x15\n\x11QUOTE_MATCH_FUZZY\x10\x02\x12\x14\n\x10QUOTE_MATCH_NONE\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.reasoning_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_REASONINGSTRATEGY']._serialized_start=1764
-  _globals['_REASONINGSTRATEGY']._serialized_end=1917
-  _globals['_ANSWERSTATUS']._serialized_start=1920
-  _globals['_ANSWERSTATUS']._serialized_end=2080
-  _globals['_QUOTEMATCH']._serialized_start=2082
-  _globals['_QUOTEMATCH']._serialized_end=2191
+  _globals['_REASONINGSTRATEGY']._serialized_start=2258
+  _globals['_REASONINGSTRATEGY']._serialized_end=2411
+  _globals['_ANSWERSTATUS']._serialized_start=2414
+  _globals['_ANSWERSTATUS']._serialized_end=2574
+  _globals['_QUOTEMATCH']._serialized_start=2576
+  _globals['_QUOTEMATCH']._serialized_end=2685
   _globals['_REASONINGSPEC']._serialized_start=210
-  _globals['_REASONINGSPEC']._serialized_end=365
-  _globals['_SOURCEDOCUMENT']._serialized_start=368
-  _globals['_SOURCEDOCUMENT']._serialized_end=524
-  _globals['_REASONINGCONFIG']._serialized_start=527
-  _globals['_REASONINGCONFIG']._serialized_end=828
-  _globals['_REASONINGRESULT']._serialized_start=831
-  _globals['_REASONINGRESULT']._serialized_end=1056
-  _globals['_ANSWER']._serialized_start=1059
-  _globals['_ANSWER']._serialized_end=1189
-  _globals['_EVIDENCE']._serialized_start=1192
-  _globals['_EVIDENCE']._serialized_end=1461
-  _globals['_DOCUMENTREPORT']._serialized_start=1464
-  _globals['_DOCUMENTREPORT']._serialized_end=1619
-  _globals['_STAGEREPORT']._serialized_start=1622
-  _globals['_STAGEREPORT']._serialized_end=1761
+  _globals['_REASONINGSPEC']._serialized_end=383
+  _globals['_SOURCEDOCUMENT']._serialized_start=386
+  _globals['_SOURCEDOCUMENT']._serialized_end=542
+  _globals['_REASONINGCONFIG']._serialized_start=545
+  _globals['_REASONINGCONFIG']._serialized_end=894
+  _globals['_REASONINGRESULT']._serialized_start=897
+  _globals['_REASONINGRESULT']._serialized_end=1208
+  _globals['_PIPELINEREF']._serialized_start=1210
+  _globals['_PIPELINEREF']._serialized_end=1253
+  _globals['_ANSWER']._serialized_start=1256
+  _globals['_ANSWER']._serialized_end=1426
+  _globals['_ANSWERVALUE']._serialized_start=1429
+  _globals['_ANSWERVALUE']._serialized_end=1600
+  _globals['_EVIDENCE']._serialized_start=1603
+  _globals['_EVIDENCE']._serialized_end=1913
+  _globals['_DOCUMENTREPORT']._serialized_start=1916
+  _globals['_DOCUMENTREPORT']._serialized_end=2113
+  _globals['_STAGEREPORT']._serialized_start=2116
+  _globals['_STAGEREPORT']._serialized_end=2255
 # @@protoc_insertion_point(module_scope)

@@ -115,7 +115,7 @@ Global___QuoteMatch: _TypeAlias = QuoteMatch  # noqa: Y015
 
 @_typing.final
 class ReasoningSpec(_message.Message):
-    """A question over documents."""
+    """A question over documents, or something else to be found out from them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -123,13 +123,16 @@ class ReasoningSpec(_message.Message):
     QUESTION_FIELD_NUMBER: _builtins.int
     OUTPUT_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
     CONFIG_FIELD_NUMBER: _builtins.int
+    PIPELINE_FIELD_NUMBER: _builtins.int
     question: _builtins.str
-    """What to answer or to extract, at most 8000 code points."""
+    """What to answer or to extract, at most 8000 code points. Pipelines that extract, summarize or classify do without."""
     output_json_schema: _builtins.str
-    """JSON Schema of a structured answer, at most 32 KiB; empty: text only."""
+    """JSON Schema of a structured answer, at most 32 KiB; empty: the pipeline's own, or text only."""
+    pipeline: _builtins.str
+    """Name of the plan, as ListPipelines gives it; empty: "extract" with an output_json_schema, else "answer"."""
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___SourceDocument]:
-        """PDFs, images and audio, 1 to 32."""
+        """PDFs, images, audio, video, office files, web pages, messages and archives, 1 to 32."""
 
     @_builtins.property
     def config(self) -> Global___ReasoningConfig:
@@ -142,10 +145,11 @@ class ReasoningSpec(_message.Message):
         question: _builtins.str = ...,
         output_json_schema: _builtins.str = ...,
         config: Global___ReasoningConfig | None = ...,
+        pipeline: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "documents", b"documents", "output_json_schema", b"output_json_schema", "question", b"question"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "documents", b"documents", "output_json_schema", b"output_json_schema", "pipeline", b"pipeline", "question", b"question"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -205,6 +209,7 @@ class ReasoningConfig(_message.Message):
     GENERATION_FIELD_NUMBER: _builtins.int
     MAX_EVIDENCE_COUNT_FIELD_NUMBER: _builtins.int
     ALLOW_PARTIAL_DOCUMENTS_FIELD_NUMBER: _builtins.int
+    MIN_CONFIDENCE_FIELD_NUMBER: _builtins.int
     strategy: Global___ReasoningStrategy.ValueType
     """Whether the model sees text, page images or both."""
     max_evidence_count: _builtins.int
@@ -213,6 +218,8 @@ class ReasoningConfig(_message.Message):
     """Go on when some document cannot be processed (it is then in documents with
     its error); otherwise the job fails.
     """
+    min_confidence: _builtins.float
+    """Answers and values that are less sure are not given but NOT_FOUND, 0 to 1; default: the pipeline's."""
     @_builtins.property
     def ocr(self) -> _ocr_pb2.OcrConfig:
         """Options for documents that are read."""
@@ -234,14 +241,20 @@ class ReasoningConfig(_message.Message):
         generation: _vision_pb2.GenerationConfig | None = ...,
         max_evidence_count: _builtins.int | None = ...,
         allow_partial_documents: _builtins.bool = ...,
+        min_confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_evidence_count", b"_max_evidence_count", "generation", b"generation", "max_evidence_count", b"max_evidence_count", "ocr", b"ocr", "transcription", b"transcription"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_max_evidence_count", b"_max_evidence_count", "_min_confidence", b"_min_confidence", "generation", b"generation", "max_evidence_count", b"max_evidence_count", "min_confidence", b"min_confidence", "ocr", b"ocr", "transcription", b"transcription"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_evidence_count", b"_max_evidence_count", "allow_partial_documents", b"allow_partial_documents", "generation", b"generation", "max_evidence_count", b"max_evidence_count", "ocr", b"ocr", "strategy", b"strategy", "transcription", b"transcription"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_max_evidence_count", b"_max_evidence_count", "_min_confidence", b"_min_confidence", "allow_partial_documents", b"allow_partial_documents", "generation", b"generation", "max_evidence_count", b"max_evidence_count", "min_confidence", b"min_confidence", "ocr", b"ocr", "strategy", b"strategy", "transcription", b"transcription"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__max_evidence_count: _TypeAlias = _typing.Literal["max_evidence_count"]  # noqa: Y015
     _WhichOneofArgType__max_evidence_count: _TypeAlias = _typing.Literal["_max_evidence_count", b"_max_evidence_count"]  # noqa: Y015
+    _WhichOneofReturnType__min_confidence: _TypeAlias = _typing.Literal["min_confidence"]  # noqa: Y015
+    _WhichOneofArgType__min_confidence: _TypeAlias = _typing.Literal["_min_confidence", b"_min_confidence"]  # noqa: Y015
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__max_evidence_count) -> _WhichOneofReturnType__max_evidence_count | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__min_confidence) -> _WhichOneofReturnType__min_confidence | None: ...
 
 Global___ReasoningConfig: _TypeAlias = ReasoningConfig  # noqa: Y015
 
@@ -256,6 +269,8 @@ class ReasoningResult(_message.Message):
     DOCUMENTS_FIELD_NUMBER: _builtins.int
     STAGES_FIELD_NUMBER: _builtins.int
     USAGE_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    PIPELINE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def answer(self) -> Global___Answer:
         """The answer."""
@@ -266,7 +281,7 @@ class ReasoningResult(_message.Message):
 
     @_builtins.property
     def documents(self) -> _containers.RepeatedCompositeFieldContainer[Global___DocumentReport]:
-        """Outcome per document, in request order."""
+        """Outcome per document, in request order; what was in a document (attachments, members of an archive) follows it."""
 
     @_builtins.property
     def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageReport]:
@@ -276,6 +291,14 @@ class ReasoningResult(_message.Message):
     def usage(self) -> _common_pb2.TokenUsage:
         """Tokens of all generating steps."""
 
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___AnswerValue]:
+        """Of a structured answer: what is known of each value, in order of output_json; values that were looked for in vain too."""
+
+    @_builtins.property
+    def pipeline(self) -> Global___PipelineRef:
+        """Plan that ran."""
+
     def __init__(
         self,
         *,
@@ -284,14 +307,42 @@ class ReasoningResult(_message.Message):
         documents: _abc.Iterable[Global___DocumentReport] | None = ...,
         stages: _abc.Iterable[Global___StageReport] | None = ...,
         usage: _common_pb2.TokenUsage | None = ...,
+        values: _abc.Iterable[Global___AnswerValue] | None = ...,
+        pipeline: Global___PipelineRef | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "usage", b"usage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "pipeline", b"pipeline", "usage", b"usage"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "documents", b"documents", "evidence", b"evidence", "stages", b"stages", "usage", b"usage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "documents", b"documents", "evidence", b"evidence", "pipeline", b"pipeline", "stages", b"stages", "usage", b"usage", "values", b"values"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReasoningResult: _TypeAlias = ReasoningResult  # noqa: Y015
+
+@_typing.final
+class PipelineRef(_message.Message):
+    """Names the exact plan that gave a result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name as ListPipelines gives it."""
+    digest: _builtins.str
+    """Digest of its file and its prompts: "sha256-<64 hex>"."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        digest: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["digest", b"digest", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PipelineRef: _TypeAlias = PipelineRef  # noqa: Y015
 
 @_typing.final
 class Answer(_message.Message):
@@ -303,6 +354,7 @@ class Answer(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     OUTPUT_JSON_FIELD_NUMBER: _builtins.int
     GROUNDEDNESS_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
     status: Global___AnswerStatus.ValueType
     """Whether there is one."""
     text: _builtins.str
@@ -311,6 +363,8 @@ class Answer(_message.Message):
     """JSON that satisfies output_json_schema; empty without one."""
     groundedness: _builtins.float
     """Share of the answer's claims that have verified evidence, 0 to 1."""
+    confidence: _builtins.float
+    """How likely it is right, 0 to 1, calibrated on labelled data; of a structured answer the mean of its values."""
     def __init__(
         self,
         *,
@@ -318,16 +372,70 @@ class Answer(_message.Message):
         text: _builtins.str = ...,
         output_json: _builtins.str = ...,
         groundedness: _builtins.float | None = ...,
+        confidence: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_groundedness", b"_groundedness", "groundedness", b"groundedness"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_groundedness", b"_groundedness", "confidence", b"confidence", "groundedness", b"groundedness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_groundedness", b"_groundedness", "groundedness", b"groundedness", "output_json", b"output_json", "status", b"status", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "_groundedness", b"_groundedness", "confidence", b"confidence", "groundedness", b"groundedness", "output_json", b"output_json", "status", b"status", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
     _WhichOneofReturnType__groundedness: _TypeAlias = _typing.Literal["groundedness"]  # noqa: Y015
     _WhichOneofArgType__groundedness: _TypeAlias = _typing.Literal["_groundedness", b"_groundedness"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__groundedness) -> _WhichOneofReturnType__groundedness | None: ...
 
 Global___Answer: _TypeAlias = Answer  # noqa: Y015
+
+@_typing.final
+class AnswerValue(_message.Message):
+    """One value (string, number, boolean or null) of a structured answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    JSON_POINTER_FIELD_NUMBER: _builtins.int
+    STATUS_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    RAW_FIELD_NUMBER: _builtins.int
+    EVIDENCE_IDS_FIELD_NUMBER: _builtins.int
+    FOUND_BY_FIELD_NUMBER: _builtins.int
+    json_pointer: _builtins.str
+    """JSON Pointer (RFC 6901) into output_json."""
+    status: Global___AnswerStatus.ValueType
+    """Whether it was found. CONFLICTING: several were; the one in output_json is the likeliest, the evidence shows all."""
+    confidence: _builtins.float
+    """How likely it is right, 0 to 1, calibrated on labelled data; absent unless there is a value."""
+    raw: _builtins.str
+    """The document's own words for it; output_json has it normalized."""
+    @_builtins.property
+    def evidence_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Evidence.evidence_id of what it rests on."""
+
+    @_builtins.property
+    def found_by(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who found it: "model", "label" (the value beside a label), "table" (the cell of a column). Several that agree make it surer."""
+
+    def __init__(
+        self,
+        *,
+        json_pointer: _builtins.str = ...,
+        status: Global___AnswerStatus.ValueType = ...,
+        confidence: _builtins.float | None = ...,
+        raw: _builtins.str = ...,
+        evidence_ids: _abc.Iterable[_builtins.str] | None = ...,
+        found_by: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "confidence", b"confidence", "evidence_ids", b"evidence_ids", "found_by", b"found_by", "json_pointer", b"json_pointer", "raw", b"raw", "status", b"status"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
+    _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
+
+Global___AnswerValue: _TypeAlias = AnswerValue  # noqa: Y015
 
 @_typing.final
 class Evidence(_message.Message):
@@ -343,6 +451,7 @@ class Evidence(_message.Message):
     JSON_POINTER_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
     AUDIO_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
     evidence_id: _builtins.str
     """Unique in the result: "e1", "e2", ...; Answer.text cites it as [e1]."""
     document_id: _builtins.str
@@ -365,6 +474,10 @@ class Evidence(_message.Message):
     def audio(self) -> _common_pb2.AudioAnchor:
         """In audio."""
 
+    @_builtins.property
+    def text(self) -> _common_pb2.TextAnchor:
+        """In a document that has neither pages nor sound."""
+
     def __init__(
         self,
         *,
@@ -376,14 +489,15 @@ class Evidence(_message.Message):
         json_pointer: _builtins.str = ...,
         page: _common_pb2.PageAnchor | None = ...,
         audio: _common_pb2.AudioAnchor | None = ...,
+        text: _common_pb2.TextAnchor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "anchor", b"anchor", "audio", b"audio", "confidence", b"confidence", "page", b"page"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "anchor", b"anchor", "audio", b"audio", "confidence", b"confidence", "page", b"page", "text", b"text"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "anchor", b"anchor", "audio", b"audio", "confidence", b"confidence", "document_id", b"document_id", "evidence_id", b"evidence_id", "json_pointer", b"json_pointer", "page", b"page", "quote", b"quote", "quote_match", b"quote_match"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_confidence", b"_confidence", "anchor", b"anchor", "audio", b"audio", "confidence", b"confidence", "document_id", b"document_id", "evidence_id", b"evidence_id", "json_pointer", b"json_pointer", "page", b"page", "quote", b"quote", "quote_match", b"quote_match", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__confidence: _TypeAlias = _typing.Literal["confidence"]  # noqa: Y015
     _WhichOneofArgType__confidence: _TypeAlias = _typing.Literal["_confidence", b"_confidence"]  # noqa: Y015
-    _WhichOneofReturnType_anchor: _TypeAlias = _typing.Literal["page", "audio"]  # noqa: Y015
+    _WhichOneofReturnType_anchor: _TypeAlias = _typing.Literal["page", "audio", "text"]  # noqa: Y015
     _WhichOneofArgType_anchor: _TypeAlias = _typing.Literal["anchor", b"anchor"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__confidence) -> _WhichOneofReturnType__confidence | None: ...
@@ -404,6 +518,8 @@ class DocumentReport(_message.Message):
     PAGE_COUNT_FIELD_NUMBER: _builtins.int
     AUDIO_DURATION_MS_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    PARENT_DOCUMENT_ID_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
     document_id: _builtins.str
     """SourceDocument.document_id."""
     digest: _builtins.str
@@ -414,6 +530,10 @@ class DocumentReport(_message.Message):
     """Pages used; 0 for audio."""
     audio_duration_ms: _builtins.int
     """Milliseconds of audio used; 0 for pages."""
+    parent_document_id: _builtins.str
+    """Document in which it was (an archive, a message, an office file); empty: it was in the request."""
+    path: _builtins.str
+    """Its name in that one."""
     @_builtins.property
     def error(self) -> _status_pb2.Status:
         """Set if it could not be processed."""
@@ -427,10 +547,12 @@ class DocumentReport(_message.Message):
         page_count: _builtins.int = ...,
         audio_duration_ms: _builtins.int = ...,
         error: _status_pb2.Status | None = ...,
+        parent_document_id: _builtins.str = ...,
+        path: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_duration_ms", b"audio_duration_ms", "digest", b"digest", "document_id", b"document_id", "error", b"error", "media_type", b"media_type", "page_count", b"page_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_duration_ms", b"audio_duration_ms", "digest", b"digest", "document_id", b"document_id", "error", b"error", "media_type", b"media_type", "page_count", b"page_count", "parent_document_id", b"parent_document_id", "path", b"path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -448,7 +570,9 @@ class StageReport(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     CACHED_FIELD_NUMBER: _builtins.int
     stage: _builtins.str
-    """Stable name: "ingest", "ocr", "transcription", "retrieval", "vision", "answer", "verify"."""
+    """Stable name: "ingest", "unpack", "ocr", "transcription", "retrieval", "vision", "answer", "extract", "summarize",
+    "classify", "verify".
+    """
     job: _builtins.str
     """Job that ran it ("jobs/<id>"); empty if it ran in the orchestrator."""
     cached: _builtins.bool

@@ -26,13 +26,15 @@ from triptych.v1 import job_pb2 as triptych_dot_v1_dot_job__pb2
 from triptych.v1 import reasoning_pb2 as triptych_dot_v1_dot_reasoning__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#triptych/v1/reasoning_service.proto\x12\x0btriptych.v1\x1a\x15triptych/v1/job.proto\x1a\x1btriptych/v1/reasoning.proto\"w\n\rAnswerRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.triptych.v1.ReasoningSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x81\x01\n\x0e\x41nswerResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\x12.\n\x06result\x18\x02 \x01(\x0b\x32\x1c.triptych.v1.ReasoningResultH\x00\x12\x15\n\x0bresult_blob\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome\"}\n\x13StreamAnswerRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.triptych.v1.ReasoningSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x14StreamAnswerResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent2\xb0\x01\n\x10ReasoningService\x12\x43\n\x06\x41nswer\x12\x1a.triptych.v1.AnswerRequest\x1a\x1b.triptych.v1.AnswerResponse\"\x00\x12W\n\x0cStreamAnswer\x12 .triptych.v1.StreamAnswerRequest\x1a!.triptych.v1.StreamAnswerResponse\"\x00\x30\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#triptych/v1/reasoning_service.proto\x12\x0btriptych.v1\x1a\x15triptych/v1/job.proto\x1a\x1btriptych/v1/reasoning.proto\"w\n\rAnswerRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.triptych.v1.ReasoningSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"\x81\x01\n\x0e\x41nswerResponse\x12\x1d\n\x03job\x18\x01 \x01(\x0b\x32\x10.triptych.v1.Job\x12.\n\x06result\x18\x02 \x01(\x0b\x32\x1c.triptych.v1.ReasoningResultH\x00\x12\x15\n\x0bresult_blob\x18\x03 \x01(\tH\x00\x42\t\n\x07outcome\"}\n\x13StreamAnswerRequest\x12(\n\x04spec\x18\x01 \x01(\x0b\x32\x1a.triptych.v1.ReasoningSpec\x12(\n\x07options\x18\x02 \x01(\x0b\x32\x17.triptych.v1.JobOptions\x12\x12\n\nrequest_id\x18\x03 \x01(\t\"<\n\x14StreamAnswerResponse\x12$\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x15.triptych.v1.JobEvent\"\x16\n\x14ListPipelinesRequest\"A\n\x15ListPipelinesResponse\x12(\n\tpipelines\x18\x01 \x03(\x0b\x32\x15.triptych.v1.Pipeline\"\xa5\x01\n\x08Pipeline\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65scription\x18\x02 \x01(\t\x12\x0e\n\x06\x64igest\x18\x03 \x01(\t\x12+\n\x08question\x18\x04 \x01(\x0e\x32\x19.triptych.v1.QuestionRule\x12\x1a\n\x12output_json_schema\x18\x05 \x01(\t\x12\r\n\x05\x65rror\x18\x06 \x01(\t\x12\x0e\n\x06\x63ustom\x18\x07 \x01(\x08*}\n\x0cQuestionRule\x12\x1d\n\x19QUESTION_RULE_UNSPECIFIED\x10\x00\x12\x1a\n\x16QUESTION_RULE_REQUIRED\x10\x01\x12\x1a\n\x16QUESTION_RULE_OPTIONAL\x10\x02\x12\x16\n\x12QUESTION_RULE_NONE\x10\x03\x32\x8a\x02\n\x10ReasoningService\x12\x43\n\x06\x41nswer\x12\x1a.triptych.v1.AnswerRequest\x1a\x1b.triptych.v1.AnswerResponse\"\x00\x12W\n\x0cStreamAnswer\x12 .triptych.v1.StreamAnswerRequest\x1a!.triptych.v1.StreamAnswerResponse\"\x00\x30\x01\x12X\n\rListPipelines\x12!.triptych.v1.ListPipelinesRequest\x1a\".triptych.v1.ListPipelinesResponse\"\x00\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'triptych.v1.reasoning_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_QUESTIONRULE']._serialized_start=805
+  _globals['_QUESTIONRULE']._serialized_end=930
   _globals['_ANSWERREQUEST']._serialized_start=104
   _globals['_ANSWERREQUEST']._serialized_end=223
   _globals['_ANSWERRESPONSE']._serialized_start=226
@@ -41,6 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_STREAMANSWERREQUEST']._serialized_end=482
   _globals['_STREAMANSWERRESPONSE']._serialized_start=484
   _globals['_STREAMANSWERRESPONSE']._serialized_end=544
-  _globals['_REASONINGSERVICE']._serialized_start=547
-  _globals['_REASONINGSERVICE']._serialized_end=723
+  _globals['_LISTPIPELINESREQUEST']._serialized_start=546
+  _globals['_LISTPIPELINESREQUEST']._serialized_end=568
+  _globals['_LISTPIPELINESRESPONSE']._serialized_start=570
+  _globals['_LISTPIPELINESRESPONSE']._serialized_end=635
+  _globals['_PIPELINE']._serialized_start=638
+  _globals['_PIPELINE']._serialized_end=803
+  _globals['_REASONINGSERVICE']._serialized_start=933
+  _globals['_REASONINGSERVICE']._serialized_end=1199
 # @@protoc_insertion_point(module_scope)

@@ -3,8 +3,11 @@
 isort:skip_file
 Documents and a question to an answer with evidence."""
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from triptych.v1 import job_pb2 as _job_pb2
 from triptych.v1 import reasoning_pb2 as _reasoning_pb2
 import builtins as _builtins
@@ -17,6 +20,34 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _QuestionRule:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _QuestionRuleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_QuestionRule.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    QUESTION_RULE_UNSPECIFIED: _QuestionRule.ValueType  # 0
+    """Not said."""
+    QUESTION_RULE_REQUIRED: _QuestionRule.ValueType  # 1
+    """There has to be one."""
+    QUESTION_RULE_OPTIONAL: _QuestionRule.ValueType  # 2
+    """There may be one."""
+    QUESTION_RULE_NONE: _QuestionRule.ValueType  # 3
+    """There must be none."""
+
+class QuestionRule(_QuestionRule, metaclass=_QuestionRuleEnumTypeWrapper):
+    """What a plan wants of ReasoningSpec.question. May receive new values."""
+
+QUESTION_RULE_UNSPECIFIED: QuestionRule.ValueType  # 0
+"""Not said."""
+QUESTION_RULE_REQUIRED: QuestionRule.ValueType  # 1
+"""There has to be one."""
+QUESTION_RULE_OPTIONAL: QuestionRule.ValueType  # 2
+"""There may be one."""
+QUESTION_RULE_NONE: QuestionRule.ValueType  # 3
+"""There must be none."""
+Global___QuestionRule: _TypeAlias = QuestionRule  # noqa: Y015
 
 @_typing.final
 class AnswerRequest(_message.Message):
@@ -145,3 +176,90 @@ class StreamAnswerResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StreamAnswerResponse: _TypeAlias = StreamAnswerResponse  # noqa: Y015
+
+@_typing.final
+class ListPipelinesRequest(_message.Message):
+    """Request of ListPipelines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPipelinesRequest: _TypeAlias = ListPipelinesRequest  # noqa: Y015
+
+@_typing.final
+class ListPipelinesResponse(_message.Message):
+    """Response of ListPipelines."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIPELINES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pipelines(self) -> _containers.RepeatedCompositeFieldContainer[Global___Pipeline]:
+        """By name."""
+
+    def __init__(
+        self,
+        *,
+        pipelines: _abc.Iterable[Global___Pipeline] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pipelines", b"pipelines"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPipelinesResponse: _TypeAlias = ListPipelinesResponse  # noqa: Y015
+
+@_typing.final
+class Pipeline(_message.Message):
+    """A plan by which documents become a result."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    DESCRIPTION_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    QUESTION_FIELD_NUMBER: _builtins.int
+    OUTPUT_JSON_SCHEMA_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    CUSTOM_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Name for ReasoningSpec.pipeline."""
+    description: _builtins.str
+    """What it is for."""
+    digest: _builtins.str
+    """Digest of its file and its prompts: "sha256-<64 hex>"; empty if it cannot be used."""
+    question: Global___QuestionRule.ValueType
+    """Whether a request has to have a question, may have one or must not."""
+    output_json_schema: _builtins.str
+    """JSON Schema of what it extracts unless a request has its own; may be empty."""
+    error: _builtins.str
+    """Why it cannot be used: file, line and reason."""
+    custom: _builtins.bool
+    """Whether it is the operator's own."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        description: _builtins.str = ...,
+        digest: _builtins.str = ...,
+        question: Global___QuestionRule.ValueType = ...,
+        output_json_schema: _builtins.str = ...,
+        error: _builtins.str = ...,
+        custom: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["custom", b"custom", "description", b"description", "digest", b"digest", "error", b"error", "name", b"name", "output_json_schema", b"output_json_schema", "question", b"question"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Pipeline: _TypeAlias = Pipeline  # noqa: Y015

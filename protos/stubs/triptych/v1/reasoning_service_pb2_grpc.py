@@ -45,6 +45,11 @@ class ReasoningServiceStub:
                 request_serializer=triptych_dot_v1_dot_reasoning__service__pb2.StreamAnswerRequest.SerializeToString,
                 response_deserializer=triptych_dot_v1_dot_reasoning__service__pb2.StreamAnswerResponse.FromString,
                 _registered_method=True)
+        self.ListPipelines = channel.unary_unary(
+                '/triptych.v1.ReasoningService/ListPipelines',
+                request_serializer=triptych_dot_v1_dot_reasoning__service__pb2.ListPipelinesRequest.SerializeToString,
+                response_deserializer=triptych_dot_v1_dot_reasoning__service__pb2.ListPipelinesResponse.FromString,
+                _registered_method=True)
 
 
 class ReasoningServiceServicer:
@@ -67,6 +72,13 @@ class ReasoningServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListPipelines(self, request, context):
+        """Gives the plans that a request may name: those of the suite and the operator's.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ReasoningServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -79,6 +91,11 @@ def add_ReasoningServiceServicer_to_server(servicer, server):
                     servicer.StreamAnswer,
                     request_deserializer=triptych_dot_v1_dot_reasoning__service__pb2.StreamAnswerRequest.FromString,
                     response_serializer=triptych_dot_v1_dot_reasoning__service__pb2.StreamAnswerResponse.SerializeToString,
+            ),
+            'ListPipelines': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPipelines,
+                    request_deserializer=triptych_dot_v1_dot_reasoning__service__pb2.ListPipelinesRequest.FromString,
+                    response_serializer=triptych_dot_v1_dot_reasoning__service__pb2.ListPipelinesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -136,6 +153,33 @@ class ReasoningService:
             '/triptych.v1.ReasoningService/StreamAnswer',
             triptych_dot_v1_dot_reasoning__service__pb2.StreamAnswerRequest.SerializeToString,
             triptych_dot_v1_dot_reasoning__service__pb2.StreamAnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPipelines(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/triptych.v1.ReasoningService/ListPipelines',
+            triptych_dot_v1_dot_reasoning__service__pb2.ListPipelinesRequest.SerializeToString,
+            triptych_dot_v1_dot_reasoning__service__pb2.ListPipelinesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -40,6 +40,8 @@ class ReasoningServiceStub:
     """
     StreamAnswer: _grpc.UnaryStreamMultiCallable[_reasoning_service_pb2.StreamAnswerRequest, _reasoning_service_pb2.StreamAnswerResponse]
     """Runs and streams progress and partial results; ends like JobService.WatchJob."""
+    ListPipelines: _grpc.UnaryUnaryMultiCallable[_reasoning_service_pb2.ListPipelinesRequest, _reasoning_service_pb2.ListPipelinesResponse]
+    """Gives the plans that a request may name: those of the suite and the operator's."""
 
 @_typing.type_check_only
 class ReasoningServiceAsyncStub(ReasoningServiceStub):
@@ -53,6 +55,8 @@ class ReasoningServiceAsyncStub(ReasoningServiceStub):
     """
     StreamAnswer: _aio.UnaryStreamMultiCallable[_reasoning_service_pb2.StreamAnswerRequest, _reasoning_service_pb2.StreamAnswerResponse]  # type: ignore[assignment]
     """Runs and streams progress and partial results; ends like JobService.WatchJob."""
+    ListPipelines: _aio.UnaryUnaryMultiCallable[_reasoning_service_pb2.ListPipelinesRequest, _reasoning_service_pb2.ListPipelinesResponse]  # type: ignore[assignment]
+    """Gives the plans that a request may name: those of the suite and the operator's."""
 
 class ReasoningServiceServicer(metaclass=_abc_1.ABCMeta):
     """Documents and a question to an answer with evidence. Each call is a job of kind REASONING that the caller waits for."""
@@ -75,5 +79,13 @@ class ReasoningServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_reasoning_service_pb2.StreamAnswerResponse], _abc.AsyncIterator[_reasoning_service_pb2.StreamAnswerResponse]]:
         """Runs and streams progress and partial results; ends like JobService.WatchJob."""
+
+    @_abc_1.abstractmethod
+    def ListPipelines(
+        self,
+        request: _reasoning_service_pb2.ListPipelinesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_reasoning_service_pb2.ListPipelinesResponse, _abc.Awaitable[_reasoning_service_pb2.ListPipelinesResponse]]:
+        """Gives the plans that a request may name: those of the suite and the operator's."""
 
 def add_ReasoningServiceServicer_to_server(servicer: ReasoningServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
