@@ -224,3 +224,14 @@ class Reasoning(ReasoningServiceServicer):
         """Runs and streams."""
         async for event in self._calls.stream(request, context, JobSpec(reasoning=request.spec)):
             yield reasoning.StreamAnswerResponse(event=event)
+
+    async def ListPipelines(
+        self, _request: reasoning.ListPipelinesRequest, _context: Any
+    ) -> reasoning.ListPipelinesResponse:
+        """Gives the plan there is."""
+        only = reasoning.Pipeline(
+            name="answer",
+            description="A question, answered with evidence.",
+            question=reasoning.QuestionRule.QUESTION_RULE_REQUIRED,
+        )
+        return reasoning.ListPipelinesResponse(pipelines=[only])
