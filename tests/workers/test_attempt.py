@@ -10,6 +10,7 @@ from triptych.workers.attempt import Attempt
 from triptych.workers.batcher import BatchPolicy
 from triptych.workers.gate import Gate
 from triptych.workers.station import Station
+from triptych.workers.stoppable import HandedBack
 from triptych.workers.testing import EchoEngine, MemoryBackstage
 
 
@@ -190,3 +191,39 @@ def test_work_that_cannot_be_done_in_time_by_what_was_measured_is_refused(statio
         attempt.afford(station, 10, "pages")
     attempt.extend_call(None)
     attempt.afford(station, 10, "pages")
+
+
+def test_work_that_was_left_out_for_a_call_that_ended_stays_left_out():
+    attempt = new_attempt()
+    attempt.extend_call(0.01)
+    while not attempt.stopped():
+        threading.Event().wait(0.001)
+    with pytest.raises(CallTimeout):
+        attempt.check()
+    attempt.extend_call(0.1)  # the same call, measured a little more exactly
+    assert attempt.stopped()
+    with pytest.raises(CallTimeout):
+        attempt.check()
+
+
+def test_a_call_that_joins_as_the_first_one_ends_gets_the_whole_result_from_a_new_attempt():
+    attempt = new_attempt()
+    attempt.extend_call(0.01)
+    while not attempt.stopped():
+        threading.Event().wait(0.001)
+    attempt.extend_call(30)
+    assert attempt.stopped()
+    with pytest.raises(HandedBack):
+        attempt.check()
+    attempt.stop(JobCancelled("enough"))
+    with pytest.raises(JobCancelled):
+        attempt.check()
+
+
+def test_time_for_the_whole_attempt_is_not_given_again():
+    attempt = new_attempt(execution_timeout_s=0.01)
+    while not attempt.stopped():
+        threading.Event().wait(0.001)
+    attempt.extend_call(30)
+    with pytest.raises(ExecutionTimeout):
+        attempt.check()

@@ -14,6 +14,7 @@ from triptych.workers.engines.network import Lanes
 from triptych.workers.engines.ocr_runtime import OcrRuntime
 from triptych.workers.engines.onnx_network import has_gpu
 from triptych.workers.engines.openvino_network import computes_in_bfloat16
+from triptych.workers.engines.paddle_recognition import likeliest
 
 RUNTIMES = pytest.mark.parametrize("name", ["onnxruntime", "openvino"])
 
@@ -101,9 +102,8 @@ def network(models_dir, name):
 
 
 @pytest.mark.weights
-@RUNTIMES
-def test_a_run_is_left_amid_it(models_dir, name):
-    run = network(models_dir, name).begin(np.zeros((1, 3, 2560, 2560), np.float32))
+def test_onnx_runtime_leaves_a_run_amid_it(models_dir):
+    run = network(models_dir, "onnxruntime").begin(np.zeros((1, 3, 2560, 2560), np.float32))
     began = time.process_time()
     with ThreadPoolExecutor(1) as thread:
         computing = thread.submit(run.result, np.copy)
@@ -129,6 +129,32 @@ def test_runs_side_by_side_give_what_they_give_alone(models_dir, name):
     assert sorted(found) == [0, 1, 2, 4, 5]
     for number, output in found.items():
         assert np.array_equal(output, alone[number])
+
+
+@pytest.mark.weights
+@RUNTIMES
+def test_runs_that_are_left_change_no_other(models_dir, name):
+    rng = np.random.default_rng(0)
+    inputs = [rng.standard_normal((1, 3, 48, 320 + 160 * (n % 4)), dtype=np.float32) for n in range(8)]
+    runtime = OcrRuntime(lines=name, device="cpu", threads=2, compute_type=chosen(name).compute_type)
+    lanes = runtime.load_recognizer(models_dir / "pp-ocrv6-small" / "rec")
+    alone = [lanes._network.begin(values).result(likeliest) for values in inputs]
+    kept = 0
+    for _ in range(20):
+        ends = time.monotonic() + rng.uniform(0, 0.3, len(inputs))
+        ends[rng.integers(len(inputs))] += 100
+        found = lanes.run(
+            range(len(inputs)),
+            values=inputs.__getitem__,
+            result=likeliest,
+            unwanted=lambda n, ends=ends: time.monotonic() > ends[n],
+        )
+        for number, classes in found:
+            kept += 1
+            assert np.array_equal(classes.indices, alone[number].indices)
+            assert np.array_equal(classes.probabilities, alone[number].probabilities)
+    assert kept >= 20  # those that were wanted all the time
+    lanes.close()
 
 
 def test_a_failed_run_ends_the_others_and_is_told():

@@ -7,13 +7,16 @@ from collections.abc import Callable
 
 from triptych.core.errors import CallTimeout, ExecutionTimeout, JobCancelled, TriptychError
 
+# A deadline moves by less than that if it is still the same call's, which is measured anew at each renewal.
+_SAME_CALL_S = 0.5
+
 
 class LeaseLost(TriptychError):
     """Another attempt runs the job: this one has nothing more to say. Never leaves the worker."""
 
 
 class HandedBack(TriptychError):
-    """The worker shuts down before the job is done: it goes back to its lane. Never leaves the worker."""
+    """The attempt ends before the job is done, which goes back to its lane. Never leaves the worker."""
 
 
 class Stoppable:
@@ -33,6 +36,7 @@ class Stoppable:
         self._call_ends = float("inf")
         self.extend_call(call_left_s)
         self._stopped_by: TriptychError | None = None
+        self._late: TriptychError | None = None
         self._stopped_at = float("inf")
         self._cancelled_at: float | None = None
         self._on_stop: list[Callable[[], object]] = []
@@ -68,11 +72,24 @@ class Stoppable:
 
     def stopped_by(self) -> TriptychError:
         """Gives what stopped it."""
-        return self._stopped_by or self.too_late("took longer")
+        if self._stopped_by is not None:
+            return self._stopped_by
+        error = self._late or self.too_late("took longer")
+        if isinstance(error, CallTimeout) and self.deadline - time.monotonic() > _SAME_CALL_S:
+            # What engines left out when the first call ended is done anew for the one that joined since.
+            return HandedBack("another call waits for the job now")
+        return error
 
     def stopped(self) -> bool:
-        """Whether work on it is wasted. Cheap: engines ask between steps."""
-        return self._stopped_by is not None or time.monotonic() > self.deadline
+        """Whether work on it is wasted. Cheap: engines ask between steps.
+
+        Once it is, it stays so, even if the deadline moves: engines leave out what is stopped, and were it wanted
+        again, that would be missing from its result.
+        """
+        if self._late is None and time.monotonic() > self.deadline:
+            self._stopped_at = min(self._stopped_at, self.deadline)
+            self._late = self.too_late("took longer")
+        return self._stopped_by is not None or self._late is not None
 
     def stopped_for_s(self) -> float:
         """Gives how long ago it was stopped; below 0 if it was not."""

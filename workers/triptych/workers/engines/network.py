@@ -31,7 +31,7 @@ class Run(Protocol):
         """
 
     def leave(self) -> None:
-        """Has it end soon, at its next operator where the runtime can; called from any thread, also again."""
+        """Has it end at its next operator, where the runtime can do that; called from any thread, also again."""
 
 
 class Network(Protocol):
