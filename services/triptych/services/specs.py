@@ -9,9 +9,9 @@ from typing import Any
 
 from triptych.core.errors import FeatureDisabled, FieldInvalid, InputTooLarge
 from triptych.core.output_options import check_output_options, output_options
+from triptych.core.schemas import check_schema
 from triptych.core.settings import Settings
 from triptych.services.fields import few, in_range, language, need, short
-from triptych.core.schemas import check_schema
 from triptych.v1.common_pb2 import PageRange, TimeRange
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.ocr_pb2 import OcrConfig, OcrMode, OcrSpec

@@ -58,7 +58,8 @@ def read_entry(path: Path, catalog: Catalog) -> Entry:
     """Reads one file, whether it is right or not."""
     file = PlanFile(path, catalog)
     began = time.time_ns()
-    plan, mistakes = None, ()
+    plan: Plan | None = None
+    mistakes: Sequence[Mistake] = ()
     try:
         plan = file.read()
     except PlanInvalid as error:

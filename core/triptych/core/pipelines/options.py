@@ -71,7 +71,7 @@ def _choices(file: PlanFile, node: Node) -> dict[str, str]:
         if not label.strip() or label != label.strip():
             raise ValueError(f"the label {label!r} is empty or has blanks around it")
         if not isinstance(about, str):
-            raise ValueError(f"{label!r} has to be described by text")
+            raise ValueError(f"{label!r} has to be described by text")  # noqa: TRY004 - caught as a mistake of the file
     return choices
 
 

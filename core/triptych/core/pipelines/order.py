@@ -41,4 +41,4 @@ def check_order(stages: Sequence[tuple[Stage, int]], file: str, line: int) -> It
     if outcome in _NEED_RETRIEVAL and "retrieve" not in seen:
         yield Mistake(file=file, line=line, reason=f"'retrieve' is missing before {outcome!r}")
     if "verify" not in seen:
-        yield Mistake(file=file, line=line, reason="'verify' is missing: nothing is told unless it was looked for again")
+        yield Mistake(file=file, line=line, reason="'verify' is missing: what is told has to be looked for again")

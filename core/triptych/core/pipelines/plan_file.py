@@ -196,7 +196,7 @@ class PlanFile:
             raise PlanInvalid(Mistake(file=shown, line=1, reason="is empty"))
         allowed = ", ".join(f"{{{name}}}" for name in names) or "none"
         mistakes = [
-            Mistake(file=shown, line=line, reason=f"no placeholder is called {text}; allowed: {allowed}; {{{{ is a brace")
+            Mistake(file=shown, line=line, reason=f"no placeholder is called {text}; known: {allowed}; {{{{ is a brace")
             for line, text in prompt.unknown(names)
         ]
         if mistakes:
@@ -297,9 +297,10 @@ def _schema_of(stages: Iterable[Stage]) -> str:
 
 
 def _composed(text: str, shown: str) -> Node | None:
-    """Gives the nodes of a JSON text for their lines; None if YAML cannot read it (tabs)."""
+    """Gives the nodes of a JSON text for their lines; None if YAML cannot read it."""
     try:
-        return parse(text, shown)
+        # JSON may be indented with tabs.
+        return parse(text.replace("\t", " "), shown)
     except PlanInvalid:
         return None
 

@@ -39,7 +39,7 @@ def chosen(spec: ReasoningSpec, pipelines: Pipelines, path: str = "") -> Plan:
     if spec.output_json_schema and not extracts:
         raise FieldInvalid(f"{prefix}output_json_schema", f"must be empty; the pipeline {name!r} does not extract")
     if extracts and not (spec.output_json_schema or plan.schema):
-        raise FieldInvalid(f"{prefix}output_json_schema", f"is empty, and the pipeline {name!r} has no fields of its own")
+        raise FieldInvalid(f"{prefix}output_json_schema", f"is empty, and {name!r} has no fields of its own")
     return plan
 
 
