@@ -130,11 +130,12 @@ class Pipelines:
         return paths
 
     def _hint(self, name: str) -> str:
-        if self._folder is not None and not self._folder.is_dir():
-            return f"TRIPTYCH_PIPELINES_DIR is no folder: {self._folder}"
+        # Where the folder should be is nothing for callers.
+        gone = self._folder is not None and not self._folder.is_dir()
+        lacks = "; TRIPTYCH_PIPELINES_DIR names no folder" if gone else ""
         known = sorted(self._paths())
         near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        return f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
+        return (f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}") + lacks
 
 
 def files_in(folder: Path) -> dict[str, Path]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from triptych.core.pipelines.plan import Section
 from triptych.core.pipelines.yaml_text import Node, kind_of, pairs, plain
 
 if TYPE_CHECKING:
@@ -18,17 +19,17 @@ Option = Callable[["PlanFile", Node], Any]
 """Gives an option's value, or raises ValueError (what is wrong with the node) or PlanInvalid (with something in it)."""
 
 
-def _flag(_file: PlanFile, node: Node) -> bool:
+def _flag(file: PlanFile, node: Node) -> bool:
     if not node.tag.endswith(":bool"):
         raise ValueError(f"has to be true or false, not {kind_of(node)}")
-    return bool(plain(node, ""))
+    return bool(plain(node, file.shown))
 
 
 def _whole(least: int, most: int) -> Option:
-    def option(_file: PlanFile, node: Node) -> int:
+    def option(file: PlanFile, node: Node) -> int:
         if not node.tag.endswith(":int"):
             raise ValueError(f"has to be a whole number, not {kind_of(node)}")
-        value = int(plain(node, ""))
+        value = int(plain(node, file.shown))
         if not least <= value <= most:
             raise ValueError(f"has to be from {least} to {most}, not {value}")
         return value
@@ -36,10 +37,10 @@ def _whole(least: int, most: int) -> Option:
     return option
 
 
-def _share(_file: PlanFile, node: Node) -> float:
+def _share(file: PlanFile, node: Node) -> float:
     if not node.tag.endswith((":int", ":float")):
         raise ValueError(f"has to be a number from 0 to 1, not {kind_of(node)}")
-    value = float(plain(node, ""))
+    value = float(plain(node, file.shown))
     if not 0 <= value <= 1:
         raise ValueError(f"has to be from 0 to 1, not {value:g}")
     return value
@@ -75,10 +76,16 @@ def _choices(file: PlanFile, node: Node) -> dict[str, str]:
     return choices
 
 
-def _sections(file: PlanFile, node: Node) -> dict[str, Any]:
-    sections = {}
+def _sections(file: PlanFile, node: Node) -> dict[str, Section]:
+    sections: dict[str, Section] = {}
     for title, _, value in pairs(node, file.shown):
-        sections[title] = file.prompt(value, ())
+        given = file.known(value, ("prompt", "words")) if value.tag.endswith(":map") else {"prompt": value}
+        if "prompt" not in given:
+            raise ValueError(f"{title!r} needs a 'prompt'")
+        words = plain(given["words"], file.shown) if "words" in given else []
+        if not isinstance(words, list) or not all(isinstance(word, str) and word.strip() for word in words):
+            raise ValueError(f"'words' of {title!r} has to be a list of words; put them in quotes")
+        sections[title] = Section(prompt=file.prompt(given["prompt"], ()), words=tuple(words))
     if not 1 <= len(sections) <= _MAX_SECTIONS:
         raise ValueError(f"has to have 1 to {_MAX_SECTIONS} sections, not {len(sections)}")
     return sections

@@ -68,6 +68,19 @@ class Prompt:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """One part of minutes.
+
+    Attributes:
+        prompt: Asks for its lines.
+        words: Only what has one of these, in whatever common form, belongs to the section; none: everything may.
+    """
+
+    prompt: Prompt
+    words: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
     """One step: its name and what the file says about it; options that it does not name have their defaults."""
 

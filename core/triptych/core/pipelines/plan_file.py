@@ -72,7 +72,7 @@ class PlanFile:
         root = parse(self._text(self._path, Mistake(file=self.shown, line=1, reason="")), self.shown)
         if not _NAME.fullmatch(self._path.stem) or self._path.suffix != ".yaml":
             self._wrong(root, f"the file's name has to match {_NAME.pattern}.yaml: it is the pipeline's")
-        found = dict(self._known(root, _KEYS))
+        found = self.known(root, _KEYS)
         for key in ("description", "question", "stages"):
             if key not in found:
                 self._wrong(root, f"{key!r} is missing")
@@ -92,6 +92,19 @@ class PlanFile:
             digest=f"sha256-{self._digest.hexdigest()}",
             custom=self._path.parent != SHIPPED,
         )
+
+    def known(self, node: Node, keys: Iterable[str]) -> dict[str, Node]:
+        """Gives those entries of a mapping whose keys are known; the others are mistakes."""
+        known, found = list(keys), {}
+        try:
+            for key, key_node, value in pairs(node, self.shown):
+                if key in known:
+                    found[key] = value
+                else:
+                    self._wrong(key_node, f"unknown key {key!r}; {_near(key, known)}")
+        except PlanInvalid as error:
+            self._mistakes += error.mistakes
+        return found
 
     def prompt(self, node: Node, names: tuple[str, ...]) -> Prompt:
         """Gives the prompt in the file that a node names.
@@ -162,30 +175,29 @@ class PlanFile:
 
     def _stage(self, node: Node) -> Stage | None:
         if node.tag.endswith(":str"):
-            name, options = node, []
+            name, options = node, {}
         else:
             entries = list(pairs(node, self.shown))
             if len(entries) != 1:
                 raise PlanInvalid(self._mistake(node, "a stage is a name, or one name with its options"))
             _, name, value = entries[0]
-            options = list(self._known(value, OPTIONS.get(name.value, ()))) if name.value in OPTIONS else []
+            options = self.known(value, OPTIONS[name.value]) if name.value in OPTIONS else {}
         if name.value not in OPTIONS:
             self._wrong(name, f"no stage is called {name.value!r}; {_near(name.value, OPTIONS)}")
             return None
         values: dict[str, Any] = {}
-        for key, value in options:
+        for key, value in options.items():
             try:
                 values[key] = OPTIONS[name.value][key](self, value)
             except ValueError as error:
                 self._wrong(value, f"{key!r} {error}")
             except PlanInvalid as error:
                 self._mistakes += error.mistakes
-        given = {key for key, _ in options}
         for key in NEEDED.get(name.value, ()):
-            if key not in given:
+            if key not in options:
                 self._wrong(name, f"{name.value!r} needs {key!r}")
         for key, file in DEFAULT_PROMPTS.get(name.value, {}).items():
-            if key not in given:
+            if key not in options:
                 values[key] = self._prompt_in(SHIPPED / file, ("question", "max_sentences", "choices"), None)
         return Stage(name=name.value, options=values)
 
@@ -204,9 +216,10 @@ class PlanFile:
         return prompt
 
     def _question(self, node: Node | None) -> QuestionRule.ValueType:
-        if node is not None and node.value not in _QUESTION:
-            self._wrong(node, f"'question' has to be {', '.join(_QUESTION)}, not {node.value!r}")
-        return _QUESTION.get(node.value if node is not None else "", QuestionRule.QUESTION_RULE_UNSPECIFIED)
+        rule = node.value if node is not None and node.tag.endswith(":str") else ""
+        if node is not None and rule not in _QUESTION:
+            self._wrong(node, f"'question' has to be {', '.join(_QUESTION)}, not {rule or kind_of(node)}")
+        return _QUESTION.get(rule, QuestionRule.QUESTION_RULE_UNSPECIFIED)
 
     def _one_of_text(self, node: Node | None) -> str:
         if node is None:
@@ -218,7 +231,7 @@ class PlanFile:
 
     def _models(self, node: Node | None) -> Mapping[str, str]:
         models: dict[str, str] = {}
-        for kind, value in self._known(node, _MODEL_KINDS) if node is not None else ():
+        for kind, value in self.known(node, _MODEL_KINDS).items() if node is not None else ():
             if not value.tag.endswith(":str"):
                 self._wrong(value, f"has to be the name of a model, not {kind_of(value)}")
                 continue
@@ -231,18 +244,6 @@ class PlanFile:
                 self._wrong(value, f"{value.value!r} serves {entry.kind_name} jobs, not {kind} jobs")
             models[kind] = value.value
         return models
-
-    def _known(self, node: Node, keys: Iterable[str]) -> Iterable[tuple[str, Node]]:
-        """Gives those entries of a mapping whose keys are known; the others are mistakes."""
-        known = list(keys)
-        try:
-            for key, key_node, value in pairs(node, self.shown):
-                if key in known:
-                    yield key, value
-                else:
-                    self._wrong(key_node, f"unknown key {key!r}; {_near(key, known)}")
-        except PlanInvalid as error:
-            self._mistakes += error.mistakes
 
     def _beside(self, node: Node) -> Path:
         """Gives the path of a file that a node names: beside the pipeline's, or in a folder there."""

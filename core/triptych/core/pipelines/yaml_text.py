@@ -17,6 +17,7 @@ from triptych.core.pipelines.plan import Mistake, PlanInvalid
 Node: TypeAlias = Any
 """A node of PyYAML's `compose`."""
 _PLAIN = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null")}
+_MAX_DEPTH = 50
 _MAPPING, _LIST = "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"
 
 
@@ -27,9 +28,13 @@ def parse(text: str, file: str) -> Node:
         PlanInvalid: It is no YAML, or more of YAML than is read here.
     """
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise _wrong(file, event, f"*{event.anchor} stands for another place; write it out")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > _MAX_DEPTH:  # PyYAML takes a time that grows with its square
+                raise _wrong(file, event, "is nested too deeply")
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
@@ -39,8 +44,6 @@ def parse(text: str, file: str) -> Node:
         line = text.count("\n", 0, error.position) + 1
         reason = f"no YAML: the character {chr(error.character)!r} must not stand here"
         raise PlanInvalid(Mistake(file=file, line=line, reason=reason)) from None
-    except RecursionError:
-        raise PlanInvalid(Mistake(file=file, line=1, reason="is nested too deeply")) from None
     if root is None:
         raise PlanInvalid(Mistake(file=file, line=1, reason="is empty"))
     return root

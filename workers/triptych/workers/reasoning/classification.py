@@ -85,7 +85,7 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
     listed = "\n".join(f"{label}: {text}" for label, text in choices.items())
     spec = told(
         options["prompt"].filled(choices=listed),
-        f"{document_text(readings, shown)}\n\nKind:",
+        f"{_heading(readings)}{document_text(readings, shown)}\n\nKind:",
         run.request.config.generation,
         max_output_tokens=_MAX_OUTPUT_TOKENS,
     )
@@ -97,6 +97,11 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
             "verify", lambda: best_line(readings, shown, f"{label} {choices.get(label, '')}")
         )
     return _Kind(document_id=document_id, label=label, evidence=evidence, usage=generated.usage)
+
+
+def _heading(readings: Sequence[Reading]) -> str:
+    """Says what no words of a transcript say: that it was heard."""
+    return "The transcript of a recording.\n" if any(mark.end_ms for mark in readings[0].marks) else ""
 
 
 def best_line(readings: Sequence[Reading], shown: Sequence[Passage], words: str) -> Evidence | None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from triptych.core.errors import FieldInvalid
-from triptych.core.pipelines.plan import Prompt
+from triptych.core.pipelines.plan import Section
 from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence, QuoteMatch
 from triptych.workers.reasoning.evidence import Locator
@@ -18,6 +18,7 @@ from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import count_tokens
 from triptych.workers.reasoning.run import Outcome, Run, total
 from triptych.workers.reasoning.summary import lines_of
+from triptych.workers.reasoning.terms import terms
 
 DEFAULT_OUTPUT_TOKENS = 192
 
@@ -49,17 +50,23 @@ async def minutes(run: Run) -> Outcome:
     heard = [reading for reading in run.readings if any(mark.end_ms for mark in reading.marks)]
     if not heard and not any(one.report.audio_duration_ms for one in run.gathered):
         raise FieldInvalid("documents", f"the pipeline {run.plan.name!r} needs a recording")
-    sections: dict[str, Prompt] = run.plan.outcome.options["sections"]
-    parts = [part for reading in heard for part in spoken_parts(reading, run.prompt_tokens)]
+    sections: dict[str, Section] = run.plan.outcome.options["sections"]
     gate = asyncio.Semaphore(MAX_AT_ONCE)
 
-    async def said(prompt: Prompt, part: str) -> tuple[list[str], TokenUsage]:
-        spec = told(prompt.filled(), part, run.request.config.generation, max_output_tokens=DEFAULT_OUTPUT_TOKENS)
+    async def said(section: Section, part: str) -> tuple[list[str], TokenUsage]:
+        options = run.request.config.generation
+        spec = told(section.prompt.filled(), part, options, max_output_tokens=DEFAULT_OUTPUT_TOKENS)
         async with gate:
             generated = await generate(spec, run.children, run.timeline, stage="summarize")
-        return lines_of(generated), generated.usage
+        lines = [line for line in lines_of(generated) if _belongs(line, section.words)]
+        return lines, generated.usage
 
-    asked = [(title, part) for title in sections for part in parts]
+    asked = [
+        (title, part)
+        for title, section in sections.items()
+        for reading in heard
+        for part in spoken_parts(reading, run.prompt_tokens, section.words)
+    ]
     answers = await together(said(sections[title], part) for title, part in asked)
     texts: dict[str, list[str]] = {title: [] for title in sections}
     for (title, _), (lines, _usage) in zip(asked, answers, strict=True):
@@ -72,11 +79,19 @@ async def minutes(run: Run) -> Outcome:
     return _written(found, usage, run.max_evidence_count)
 
 
-def spoken_parts(reading: Reading, max_tokens: int) -> list[str]:
-    """Cuts a transcript into texts that a prompt takes, a segment a line, with its speaker if that is known."""
+def spoken_parts(reading: Reading, max_tokens: int, words: Sequence[str] = ()) -> list[str]:
+    """Cuts a transcript into texts that a prompt takes, a segment a line, with its speaker if that is known.
+
+    Args:
+        reading: The transcript.
+        max_tokens: Of a text, estimated.
+        words: Segments without any of them are left out; none: all stay.
+    """
     parts: list[list[str]] = []
     left = 0
     for index, (start, end) in enumerate(reading.lines):
+        if not _belongs(reading.text[start:end], words):
+            continue
         speaker = reading.speakers[index] if index < len(reading.speakers) else ""
         line = f"{speaker}: {reading.text[start:end].strip()}" if speaker else reading.text[start:end].strip()
         size = count_tokens(line)
@@ -86,6 +101,11 @@ def spoken_parts(reading: Reading, max_tokens: int) -> list[str]:
         parts[-1].append(line)
         left -= size
     return ["\n".join(part) for part in parts]
+
+
+def _belongs(text: str, words: Sequence[str]) -> bool:
+    stems = {term.stem for term in terms(text)}
+    return not words or any({term.stem for term in terms(word)} <= stems for word in words)
 
 
 def _placed(texts: Sequence[str], heard: Sequence[Reading]) -> list[_Line]:

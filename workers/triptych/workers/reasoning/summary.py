@@ -12,6 +12,7 @@ from triptych.workers.reasoning.evidence import Locator, ground
 from triptych.workers.reasoning.finding import NOT_FOUND
 from triptych.workers.reasoning.generation import MAX_AT_ONCE, generate, told
 from triptych.workers.reasoning.ingest import together
+from triptych.workers.reasoning.layout import CELL_GAP
 from triptych.workers.reasoning.prompts import document_text, says_not_found
 from triptych.workers.reasoning.retrieval import Passage, count_tokens, select
 from triptych.workers.reasoning.run import Outcome, Run, total
@@ -94,7 +95,8 @@ def lines_of(generated: VisionResult) -> list[str]:
     written = generated.text.splitlines()
     if generated.finish_reason == FinishReason.FINISH_REASON_LENGTH and len(written) > 1:
         written.pop()
-    lines = (_ITEM.sub("", line, count=1).strip() for line in written)
+    # What stands side by side was shown with bars between.
+    lines = (_ITEM.sub("", line, count=1).replace(CELL_GAP, " ").strip() for line in written)
     return list(dict.fromkeys(line for line in lines if re.search(r"\w", line) and not says_not_found(line)))
 
 
