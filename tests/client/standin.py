@@ -30,6 +30,7 @@ from triptych.v1 import (
     ocr_pb2,
     ocr_service_pb2,
     ocr_service_pb2_grpc,
+    reasoning_service_pb2,
     reasoning_service_pb2_grpc,
     system_service_pb2,
     system_service_pb2_grpc,
@@ -306,6 +307,14 @@ class System(system_service_pb2_grpc.SystemServiceServicer):
         return system_service_pb2.GetServerInfoResponse(version="9.9")
 
 
+class Reasoning(reasoning_service_pb2_grpc.ReasoningServiceServicer):
+    def __init__(self) -> None:
+        self.pipelines: list[reasoning_service_pb2.Pipeline] = []
+
+    async def ListPipelines(self, request: Any, context: Any) -> Any:  # noqa: N802
+        return reasoning_service_pb2.ListPipelinesResponse(pipelines=self.pipelines)
+
+
 class Webhooks(webhook_service_pb2_grpc.WebhookServiceServicer):
     def __init__(self) -> None:
         self.deliveries: list[webhook_service_pb2.Delivery] = []
@@ -337,6 +346,7 @@ class StandIn:
         self.jobs = Jobs(self.blobs)
         self.speech = Speech()
         self.ocr = Ocr(self.blobs)
+        self.reasoning = Reasoning()
         self.webhooks = Webhooks()
         self.target = ""
 
@@ -351,9 +361,7 @@ class StandIn:
         vision_service_pb2_grpc.add_VisionServiceServicer_to_server(
             vision_service_pb2_grpc.VisionServiceServicer(), self.server
         )
-        reasoning_service_pb2_grpc.add_ReasoningServiceServicer_to_server(
-            reasoning_service_pb2_grpc.ReasoningServiceServicer(), self.server
-        )
+        reasoning_service_pb2_grpc.add_ReasoningServiceServicer_to_server(self.reasoning, self.server)
         webhook_service_pb2_grpc.add_WebhookServiceServicer_to_server(self.webhooks, self.server)
         port = self.server.add_insecure_port("127.0.0.1:0")
         self.target = f"127.0.0.1:{port}"

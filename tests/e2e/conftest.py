@@ -22,10 +22,12 @@ class Stack:
 
     def __init__(self, state_dir, models_dir, models_file):
         self.state_dir = state_dir
+        self.pipelines_dir = state_dir / "pipelines"
         self.env = os.environ | {
             "TRIPTYCH_MODELS_DIR": str(models_dir),
             "TRIPTYCH_MODELS_FILE": str(models_file),
             "TRIPTYCH_STATE_DIR": str(state_dir),
+            "TRIPTYCH_PIPELINES_DIR": str(self.pipelines_dir),
             "TRIPTYCH_LEASE_S": "3",
             "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
         }

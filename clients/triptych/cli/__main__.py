@@ -12,6 +12,7 @@ from triptych.cli.failure import EPILOG, INTERRUPTED, end_with, end_with_usage
 # Name -> where it is and what it does. Said here so that `--help` need not import them.
 COMMANDS = {
     "ask": ("triptych.cli.ask:ask", "Answer a question from documents, with evidence."),
+    "reason": ("triptych.cli.reason:reason", "Run a pipeline: extract, summarize, classify, minutes, yours."),
     "transcribe": ("triptych.cli.transcribe:transcribe", "Speech to text."),
     "live": ("triptych.cli.live:live", "Speech to text while it is spoken."),
     "ocr": ("triptych.cli.ocr:ocr", "Text of a PDF or an image."),
@@ -21,6 +22,7 @@ COMMANDS = {
     "webhooks": ("triptych.cli.webhooks:webhooks", "List, replay and drop messages to webhooks."),
     "ledger": ("triptych.cli.ledger:ledger", "List what left to models outside, and the budget."),
     "purge": ("triptych.cli.purge:purge", "Remove a document with all that comes of it."),
+    "pipelines": ("triptych.cli.pipelines:pipelines", "List pipelines, and check files of your own."),
     "models": ("triptych.cli.models:models", "List, pull and verify models."),
     "up": ("triptych.cli.up:up", "Start a stack on this machine."),
     "down": ("triptych.cli.down:down", "Stop it."),

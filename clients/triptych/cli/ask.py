@@ -104,6 +104,8 @@ def answer(
     timeout_s: float,
     quietly: bool,
     data_class: str | None = None,
+    pipeline: str = "",
+    output_json_schema: str = "",
 ) -> tuple[Job, ReasoningResult]:
     """Asks one question; documents are "d1", "d2", ... in the order of the files."""
     from triptych.client import specs
@@ -111,7 +113,9 @@ def answer(
 
     ranges = options.page_ranges(pages)
     documents = client.sources(files, password=password)
-    spec = specs.reasoning(question, documents, config, pages=ranges)
+    spec = specs.reasoning(
+        question, documents, config, pages=ranges, pipeline=pipeline, output_json_schema=output_json_schema
+    )
     try:
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly, data_class=data_class)
     except StageFailed as error:

@@ -81,6 +81,22 @@ def limit_option(what: str) -> Callable[[CommandT], CommandT]:
     )
 
 
+def schema_in(path: Path) -> str:
+    """Gives the JSON Schema in the file of --schema.
+
+    Raises:
+        click.BadParameter: It is empty, or no text.
+    """
+    try:
+        schema = path.read_text(encoding="utf-8")
+    except UnicodeDecodeError as error:
+        raise click.BadParameter(f"{path} is not in UTF-8", param_hint="--schema") from error
+    if not schema:
+        # It would be sent as if none were given.
+        raise click.BadParameter(f"{path} is empty", param_hint="--schema")
+    return schema
+
+
 def job_name(text: str) -> str:
     """Gives the name of a job of which the user said the name or the id."""
     return text if text.startswith("jobs/") else f"jobs/{text}"

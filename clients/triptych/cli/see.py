@@ -56,7 +56,7 @@ def see(
         raise click.UsageError("give at most one of --schema, --regex, --choice and --copy")
     config = specs.generation(
         GenerationConfig(model=model, max_output_tokens=max_tokens),
-        json_schema=_schema_in(schema) if schema else "",
+        json_schema=options.schema_in(schema) if schema else "",
         regex=regex,
         choices=choices,
         copying=copying,
@@ -68,14 +68,3 @@ def see(
         echo_json({"job": job.name, **as_dict(outcome.vision)})
     else:
         click.echo(outcome.vision.output_json or outcome.vision.text)
-
-
-def _schema_in(path: Path) -> str:
-    try:
-        schema = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise click.BadParameter(f"{path} is not in UTF-8", param_hint="--schema") from error
-    if not schema:
-        # It would be sent as if none were given.
-        raise click.BadParameter(f"{path} is empty", param_hint="--schema")
-    return schema

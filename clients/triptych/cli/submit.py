@@ -56,8 +56,8 @@ def submit(
     """Runs every line of a manifest as a job and writes a line of JSON per result, in the order in which they end.
 
     A line of the manifest has "kind" (ocr, transcription, vision, reasoning), "file" or "files" (paths relative to the
-    manifest) and, as the kind needs, "question", "prompt", "pages", "config"; or a whole "spec". "id", "labels",
-    "options" and "request_id" can be added. Nothing is sent unless all lines are well formed.
+    manifest) and, as the kind needs, "question", "pipeline", "prompt", "pages", "config"; or a whole "spec". "id",
+    "labels", "options" and "request_id" can be added. Nothing is sent unless all lines are well formed.
 
     Ctrl-C leaves the jobs alone; the same command then goes on where this one stopped.
     """

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from triptych.client import blobs, specs, typed
 from triptych.client.inputs import LocalInput, Source
@@ -68,12 +69,13 @@ class Calls:
         question: str,
         documents: Sequence[Source],
         config: ReasoningConfig | None,
-        output_json_schema: str,
+        output_json_schema: Mapping[str, Any] | str,
+        pipeline: str,
         terms: Terms,
     ) -> Flow[ReasoningResult]:
         """Documents and a question to an answer with evidence."""
         sources = yield from blobs.as_inputs(documents, self.max_inline_bytes)
-        spec = specs.reasoning(question, sources, config, output_json_schema=output_json_schema)
+        spec = specs.reasoning(question, sources, config, output_json_schema=output_json_schema, pipeline=pipeline)
         return (yield from typed.run(spec, terms)).reasoning
 
     def upload(self, source: str | os.PathLike[str] | bytes, ttl_s: float | None) -> Flow[Blob]:

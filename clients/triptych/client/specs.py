@@ -63,12 +63,25 @@ def reasoning(
     config: ReasoningConfig | None = None,
     *,
     pages: Sequence[PageRange] = (),
-    output_json_schema: str = "",
+    output_json_schema: Mapping[str, Any] | str = "",
+    pipeline: str = "",
 ) -> JobSpec:
-    """Documents and a question to an answer; the documents are "d1", "d2", ... and `pages` holds for each."""
+    """Documents and a question to an answer; the documents are "d1", "d2", ... and `pages` holds for each.
+
+    Args:
+        question: What to answer; empty for pipelines that do without.
+        documents: What to answer from.
+        config: Options; every field has a server default.
+        pages: Pages to use of each document; empty: all.
+        output_json_schema: JSON Schema of what to extract.
+        pipeline: Name of the plan; empty: "extract" with a schema, else "answer".
+    """
     sources = [
         SourceDocument(document_id=f"d{number}", input=document, pages=pages)
         for number, document in enumerate(documents, 1)
     ]
-    spec = ReasoningSpec(documents=sources, question=question, output_json_schema=output_json_schema, config=config)
+    schema = output_json_schema if isinstance(output_json_schema, str) else json.dumps(output_json_schema)
+    spec = ReasoningSpec(
+        documents=sources, question=question, output_json_schema=schema, config=config, pipeline=pipeline
+    )
     return JobSpec(reasoning=spec)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import grpc
 
@@ -27,6 +28,7 @@ from triptych.v1.job_service_pb2 import JobFilter
 from triptych.v1.ocr_pb2 import OcrConfig, OcrResult
 from triptych.v1.ocr_service_pb2 import PagesFormat
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningResult
+from triptych.v1.reasoning_service_pb2 import Pipeline
 from triptych.v1.system_service_pb2 import EgressBudget, GetServerInfoResponse, LedgerEntry, Model, Queue
 from triptych.v1.transcription_pb2 import TranscriptionConfig, TranscriptionResult
 from triptych.v1.transcription_service_pb2 import CueRules, LiveConfig, LiveTranscribeResponse, TranscriptFormat
@@ -176,14 +178,15 @@ class Client(BlockingRunner):
         documents: Sequence[Source],
         config: ReasoningConfig | None = None,
         *,
-        output_json_schema: str = "",
+        output_json_schema: Mapping[str, Any] | str = "",
+        pipeline: str = "",
         options: JobOptions | None = None,
         request_id: str = "",
         timeout_s: float = 600,
     ) -> ReasoningResult:
         """An answer from documents, with evidence; the documents are "d1", "d2", ... in it."""
         terms = Terms(options=options, request_id=request_id, timeout_s=timeout_s)
-        flow = self._calls.answer(question, documents, config, output_json_schema, terms)
+        flow = self._calls.answer(question, documents, config, output_json_schema, pipeline, terms)
         return self._run(flow)
 
     # Jobs.
@@ -300,6 +303,10 @@ class Client(BlockingRunner):
     def models(self, kind: JobKind.ValueType = JobKind.JOB_KIND_UNSPECIFIED) -> list[Model]:
         """Gives the models that requests can name."""
         return self._run(system.models(kind))
+
+    def pipelines(self) -> list[Pipeline]:
+        """Gives the plans that `answer` can name, wrong ones with what is wrong."""
+        return self._run(system.pipelines())
 
     def queues(self) -> list[Queue]:
         """Gives the queues and their load."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from triptych.client.steps import Flow, call
 from triptych.v1.job_pb2 import JobKind
+from triptych.v1.reasoning_service_pb2 import ListPipelinesRequest, ListPipelinesResponse, Pipeline
 from triptych.v1.system_service_pb2 import (
     EgressBudget,
     GetServerInfoRequest,
@@ -36,6 +37,12 @@ def models(kind: JobKind.ValueType) -> Flow[list[Model]]:
         token = page.next_page_token
         if not token:
             return found
+
+
+def pipelines() -> Flow[list[Pipeline]]:
+    """Gives all plans of reasoning, wrong ones too."""
+    reply = yield from call("ReasoningService", "ListPipelines", ListPipelinesRequest(), ListPipelinesResponse)
+    return list(reply.pipelines)
 
 
 def queues() -> Flow[list[Queue]]:

@@ -54,6 +54,9 @@ class Settings(BaseSettings):
     for. A URL (PEP 691 or PEP 503) is read directly, and an interrupted file goes on where it stopped."""
     models_file: Path | None = None
     """TOML file with more models than the embedded ones; see docs/models.md."""
+    pipelines_dir: Path | None = None
+    """Folder of pipelines beside those of the suite, one YAML file each; see docs/pipelines.md. Services and workers
+    read it, and see a changed file with the next request."""
 
     # The gRPC server.
     listen: str = "127.0.0.1:50051"

@@ -14,6 +14,7 @@ from triptych.core.broker import Broker
 from triptych.core.catalog import Catalog
 from triptych.core.errors import TriptychError
 from triptych.core.events import EventHub
+from triptych.core.pipelines.catalogue import Pipelines
 from triptych.core.policy import Policy
 from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
@@ -67,6 +68,7 @@ class Backend:
     submission: Submission
     hub: EventHub
     catalog: Catalog
+    pipelines: Pipelines
     policy: Policy
     webhooks: WebhookRules
     drain: Drain
@@ -90,6 +92,7 @@ class Backend:
             submission=Submission(settings, store, broker, blobs),
             hub=EventHub(store, settings.redis_url),
             catalog=catalog,
+            pipelines=Pipelines.load(settings, catalog),
             policy=Policy.load(settings, catalog),
             webhooks=WebhookRules(settings),
             drain=Drain(),

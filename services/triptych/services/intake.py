@@ -11,6 +11,7 @@ from triptych.core import load, lookup
 from triptych.core.errors import FieldInvalid, HostExhausted, ModelNotFound, NoWorker
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
+from triptych.core.pipelines.requests import applied, chosen
 from triptych.core.records import KINDS, JobRecord
 from triptych.core.sources import inputs
 from triptych.core.submission import Submittal
@@ -121,14 +122,22 @@ class Intake:
             caller_id(wanted.request_id, "request_id")
         self._check_options(wanted.options, caller.tenant)
         known_enums(wanted.options, "options")
-        check_spec(wanted.spec, wanted.path, settings)
-        check_offered(wanted.spec)
-        known_enums(getattr(wanted.spec, str(wanted.spec.WhichOneof("spec"))), wanted.path)
-        for kind, name, field in _models(wanted.spec, wanted.path):
+        spec = self._as_it_runs(wanted)
+        check_spec(spec, wanted.path, settings)
+        check_offered(spec)
+        known_enums(getattr(spec, str(spec.WhichOneof("spec"))), wanted.path)
+        for kind, name, field in _models(spec, wanted.path):
             self._check_model(kind, name, field)
             if self._backend.catalog.get(name).remote:
                 self._backend.policy.allowed(caller.tenant, wanted.options.data_class, name)
         return check_inputs(wanted.spec, wanted.path, caller.tenant, self._backend.blobs, settings)
+
+    def _as_it_runs(self, wanted: Wanted) -> JobSpec:
+        """Gives the specification with what its pipeline says. What is kept is the request's own: files may change."""
+        if wanted.spec.WhichOneof("spec") != "reasoning":
+            return wanted.spec
+        plan = chosen(wanted.spec.reasoning, self._backend.pipelines, wanted.path)
+        return JobSpec(reasoning=applied(wanted.spec.reasoning, plan))
 
     def _check_options(self, options: JobOptions, tenant: str) -> None:
         duration(options, "result_ttl", 60, self._backend.settings.max_result_ttl_s, "options")

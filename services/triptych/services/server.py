@@ -152,7 +152,7 @@ def _add(names: Iterable[str], backend: Backend, server: grpc.aio.Server) -> lis
         "transcription": ("Transcription", add_TranscriptionServiceServicer_to_server, speech),
         "ocr": ("Ocr", add_OcrServiceServicer_to_server, Ocr(calls, Pages(backend))),
         "vision": ("Vision", add_VisionServiceServicer_to_server, Vision(calls)),
-        "reasoning": ("Reasoning", add_ReasoningServiceServicer_to_server, Reasoning(calls)),
+        "reasoning": ("Reasoning", add_ReasoningServiceServicer_to_server, Reasoning(calls, backend)),
         "jobs": ("Job", add_JobServiceServicer_to_server, Jobs(backend, intake)),
         "blobs": ("Blob", add_BlobServiceServicer_to_server, Blobs(backend)),
         "system": ("System", add_SystemServiceServicer_to_server, System(backend)),

@@ -14,6 +14,7 @@ from google.rpc.status_pb2 import Status
 
 from triptych.core.cancellation import cancel_tree
 from triptych.core.errors import CallTimeout, JobNotFound, TriptychError, from_status
+from triptych.core.pipelines.catalogue import Entry
 from triptych.core.records import JobRecord
 from triptych.services.backend import Backend
 from triptych.services.caller import CALLER, Caller
@@ -211,8 +212,9 @@ class Vision(VisionServiceServicer):
 class Reasoning(ReasoningServiceServicer):
     """Documents and a question to an answer with evidence."""
 
-    def __init__(self, calls: TypedCalls) -> None:
+    def __init__(self, calls: TypedCalls, backend: Backend) -> None:
         self._calls = calls
+        self._pipelines = backend.pipelines
 
     async def Answer(self, request: reasoning.AnswerRequest, context: Any) -> Any:
         """Runs and waits."""
@@ -228,10 +230,19 @@ class Reasoning(ReasoningServiceServicer):
     async def ListPipelines(
         self, _request: reasoning.ListPipelinesRequest, _context: Any
     ) -> reasoning.ListPipelinesResponse:
-        """Gives the plan there is."""
-        only = reasoning.Pipeline(
-            name="answer",
-            description="A question, answered with evidence.",
-            question=reasoning.QuestionRule.QUESTION_RULE_REQUIRED,
-        )
-        return reasoning.ListPipelinesResponse(pipelines=[only])
+        """Gives the plans, wrong ones with what is wrong."""
+        entries = await asyncio.to_thread(self._pipelines.entries)
+        return reasoning.ListPipelinesResponse(pipelines=[_pipeline(entry) for entry in entries])
+
+
+def _pipeline(entry: Entry) -> reasoning.Pipeline:
+    if (plan := entry.plan) is None:
+        return reasoning.Pipeline(name=entry.name, custom=entry.custom, error=entry.error)
+    return reasoning.Pipeline(
+        name=plan.name,
+        description=plan.description,
+        digest=plan.digest,
+        question=plan.question,
+        output_json_schema=plan.schema,
+        custom=plan.custom,
+    )

@@ -18,6 +18,8 @@ from triptych.core.errors import (
     TriptychError,
 )
 from triptych.core.media import sniff
+from triptych.core.pipelines.catalogue import Pipelines
+from triptych.core.settings import Settings
 from triptych.v1.common_pb2 import InputSource, ModelRef, PageRange, TimeRange, TokenUsage
 from triptych.v1.job_pb2 import JobEvent, JobResult, JobSpec
 from triptych.v1.ocr_pb2 import OcrPage, OcrResult
@@ -39,6 +41,8 @@ from triptych.workers.reasoning.pipeline import answer
 PNG, PDF, WAV = b"\x89PNG\r\n\x1a\n", b"%PDF-1.7\n", b"RIFF\0\0\0\0WAVE"
 INVOICE = page((0.1, 0.1, "Invoice number"), (0.5, 0.1, "INV-100"), (0.1, 0.13, "Total due"), (0.5, 0.13, "$610.00"))
 TALK = recording("They began to print in the monastery of", "Subiaco, and then in Rome.")
+
+SHIPPED_ONLY = Pipelines.load(Settings(_env_file=None))
 
 Given = OcrResult | TranscriptionResult | TriptychError
 
@@ -108,14 +112,14 @@ def request(*contents: bytes, question: str = "What is the invoice number?", **c
     return ReasoningSpec(documents=documents, question=question, config=ReasoningConfig(**config))  # type: ignore[arg-type]
 
 
-async def ask(spec: ReasoningSpec, children: ScriptedChildren) -> ReasoningResult:
-    return await answer(spec, children, Log())
+async def ask(spec: ReasoningSpec, children: ScriptedChildren, pipelines: Pipelines = SHIPPED_ONLY) -> ReasoningResult:
+    return await answer(spec, children, Log(), pipelines)
 
 
 async def test_a_question_over_a_page_is_answered_with_its_place() -> None:
     children = ScriptedChildren({PNG: pages(INVOICE)}, "INV-100")
     log = Log()
-    result = await answer(request(PNG), children, log)
+    result = await answer(request(PNG), children, log, SHIPPED_ONLY)
     assert result.answer.text == "INV-100 [e1]"
     assert result.answer.status == AnswerStatus.ANSWER_STATUS_ANSWERED
     assert result.answer.groundedness == 1

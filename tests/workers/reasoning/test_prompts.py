@@ -13,7 +13,9 @@ from triptych.workers.reasoning.retrieval import passages
 
 def test_the_job_is_text_only_and_keeps_the_callers_options() -> None:
     readings = [read_page("d1", paragraph("Total 5"))]
-    spec = vision_spec(readings, passages(readings), " How much? ", GenerationConfig(model="other", temperature=0.5))
+    spec = vision_spec(
+        "Be brief.", readings, passages(readings), " How much? ", GenerationConfig(model="other", temperature=0.5)
+    )
     assert [message.role for message in spec.messages] == [ChatRole.CHAT_ROLE_SYSTEM, ChatRole.CHAT_ROLE_USER]
     assert all(part.WhichOneof("part") == "text" for message in spec.messages for part in message.parts)
     assert spec.messages[1].parts[0].text == "Document:\nTotal 5\n\nQuestion: How much?"
@@ -22,7 +24,7 @@ def test_the_job_is_text_only_and_keeps_the_callers_options() -> None:
 
 def test_fields_that_the_question_names_are_said_again() -> None:
     readings = [read_page("d1", page((0.1, 0.1, "Total due"), (0.4, 0.1, "$610.00"), (0.1, 0.2, "Thank you")))]
-    spec = vision_spec(readings, passages(readings), "What is the total due?", GenerationConfig())
+    spec = vision_spec("Be brief.", readings, passages(readings), "What is the total due?", GenerationConfig())
     assert spec.messages[1].parts[0].text == (
         "Document:\nTotal due | $610.00\nThank you\n\nFields:\nTotal due: $610.00\n\nQuestion: What is the total due?"
     )

@@ -20,6 +20,7 @@ from triptych.core.cancellation import cancel_tree
 from triptych.core.errors import BackendUnavailable, CallTimeout, HostExhausted, QueueFull, from_status
 from triptych.core.events import EventHub
 from triptych.core.media import HEAD_BYTES, checked_type
+from triptych.core.pipelines.catalogue import Pipelines
 from triptych.core.records import LANES
 from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
@@ -46,6 +47,7 @@ class Orchestra:
         self._settings = settings
         self._blobs = blobs
         self._broker = broker
+        self._pipelines = Pipelines.load(settings)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="orchestra", daemon=True)
         self._slots = threading.BoundedSemaphore(settings.max_reasoning_jobs)
@@ -115,7 +117,7 @@ class Orchestra:
             await asyncio.to_thread(attempt.emit, event)
 
         children = JobChildren(self._store, self._hub, self._submission, self._blobs, attempt)
-        return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report))
+        return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report, self._pipelines))
 
     async def _open(self) -> None:
         self._store = AsyncStore(self._settings.redis_url)

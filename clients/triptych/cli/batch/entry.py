@@ -29,7 +29,11 @@ MessageT = TypeVar("MessageT", bound=Message)
 
 KINDS = ("ocr", "transcription", "vision", "reasoning")
 # What makes a specification; a line has these or a whole `spec`.
-_PARTS = ("kind", "question", "prompt", "pages", "config")
+_PARTS = ("kind", "pipeline", "question", "prompt", "pages", "config")
+# Those of them that some kinds alone have.
+_ONLY_FOR = {
+    "question": ("reasoning",), "pipeline": ("reasoning",), "prompt": ("vision",), "pages": ("ocr", "reasoning"),
+}  # fmt: skip
 FIELDS = ("id", *_PARTS, "spec", "file", "files", "labels", "options", "request_id")
 
 
@@ -126,7 +130,7 @@ def _spec(fields: dict[str, Any], file_count: int) -> JobSpec:
 def _spec_of_parts(fields: dict[str, Any], sources: list[InputSource]) -> JobSpec:
     kind = _text(fields, "kind")
     need(kind in KINDS, "kind", f"must be one of {', '.join(KINDS)}")
-    for name, kinds in (("question", ("reasoning",)), ("prompt", ("vision",)), ("pages", ("ocr", "reasoning"))):
+    for name, kinds in _ONLY_FOR.items():
         need(name not in fields or kind in kinds, name, f"has no meaning for {kind}")
     config, pages = fields.get("config", {}), _pages(_text(fields, "pages"))
     if kind == "vision":
@@ -134,10 +138,12 @@ def _spec_of_parts(fields: dict[str, Any], sources: list[InputSource]) -> JobSpe
         need(bool(prompt), "prompt", "is missing")
         return specs.vision(prompt, sources, _message(GenerationConfig(), config, "config"))
     if kind == "reasoning":
-        question = _text(fields, "question")
-        need(bool(question), "question", "is missing")
+        question, pipeline = _text(fields, "question"), _text(fields, "pipeline")
+        # Whether another pipeline needs one, the services know.
+        need(bool(question or pipeline), "question", "is missing")
         need(bool(sources), "files", "is missing")
-        return specs.reasoning(question, sources, _message(ReasoningConfig(), config, "config"), pages=pages)
+        options = _message(ReasoningConfig(), config, "config")
+        return specs.reasoning(question, sources, options, pages=pages, pipeline=pipeline)
     need(len(sources) == 1, "file", f"{kind} reads one file, not {len(sources)}")
     if kind == "ocr":
         return specs.ocr(sources[0], _message(OcrConfig(), config, "config"), pages)

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from triptych.core.errors import TriptychError
+from triptych.core.pipelines.plan import Prompt
 from triptych.v1.common_pb2 import TokenUsage
-from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
 from triptych.workers.reasoning.children import Children
 from triptych.workers.reasoning.evidence import Grounding, Locator, ground
-from triptych.workers.reasoning.ingest import stage_failed
+from triptych.workers.reasoning.generation import generate
 from triptych.workers.reasoning.prompts import says_not_found, tidy, vision_spec
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage, select
-from triptych.workers.reasoning.timeline import Timeline, fill
+from triptych.workers.reasoning.timeline import Timeline
 
 NOT_FOUND = "The documents do not say."
 
@@ -54,6 +53,7 @@ class Finder:
         found: All passages of it.
         children: Runs the child jobs.
         timeline: Told of every stage.
+        prompt: What the answering model is told; the question can stand in it.
         generation: Options of the answering model.
         prompt_tokens: How much of the documents the model sees, in estimated tokens.
         max_evidence_count: Pieces of evidence of an answer, at most.
@@ -66,6 +66,7 @@ class Finder:
         children: Children,
         timeline: Timeline,
         *,
+        prompt: Prompt,
         generation: GenerationConfig,
         prompt_tokens: int,
         max_evidence_count: int,
@@ -74,6 +75,7 @@ class Finder:
         self._passages = found
         self._children = children
         self._timeline = timeline
+        self._prompt = prompt
         self._generation = generation
         self._prompt_tokens = prompt_tokens
         self._max_evidence_count = max_evidence_count
@@ -107,14 +109,9 @@ class Finder:
         )
 
     async def _ask(self, question: str, shown: Sequence[Passage]) -> VisionResult:
-        job = JobSpec(vision=vision_spec(self._readings, shown, question, self._generation))
-        try:
-            async with self._timeline.stage("answer") as entry:
-                outcome = await self._children.run(job, stage="answer")
-                fill(entry, outcome)
-        except TriptychError as error:
-            raise stage_failed("answer", error) from error
-        return outcome.result.vision
+        system = self._prompt.filled(question=question.strip())
+        spec = vision_spec(system, self._readings, shown, question, self._generation)
+        return await generate(spec, self._children, self._timeline, stage="answer")
 
     def _verify(self, question: str, shown: Sequence[Passage], text: str) -> Grounding | None:
         """Gives the grounding of the model's words; None if they say that there is no answer."""

@@ -1,30 +1,34 @@
-"""Answers a question over documents: recognize, choose what matters, ask the model, find its words again."""
+"""Runs a reasoning job: the stages of its pipeline, one after the other."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 
+from triptych.core.pipelines.catalogue import Pipelines
+from triptych.core.pipelines.requests import applied, chosen
 from triptych.v1.job_pb2 import JobEvent
-from triptych.v1.reasoning_pb2 import Answer, ReasoningResult, ReasoningSpec
+from triptych.v1.reasoning_pb2 import Answer, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.children import Children
-from triptych.workers.reasoning.finding import Finder, Finding
+from triptych.workers.reasoning.classification import classify
+from triptych.workers.reasoning.finding import Finder
 from triptych.workers.reasoning.ingest import gather
-from triptych.workers.reasoning.request import DEFAULT_EVIDENCE, checked
+from triptych.workers.reasoning.minutes import minutes
+from triptych.workers.reasoning.request import checked
 from triptych.workers.reasoning.retrieval import passages
+from triptych.workers.reasoning.run import Outcome, Run
+from triptych.workers.reasoning.summary import summarize
+from triptych.workers.reasoning.thresholds import held
 from triptych.workers.reasoning.timeline import Timeline
-
-# What a model of 0.5 billion parameters reads in about two seconds on a CPU, and still follows.
-PROMPT_TOKENS = 1200
 
 
 async def answer(
     spec: ReasoningSpec,
     children: Children,
     report: Callable[[JobEvent], Awaitable[None]],
-    *,
-    prompt_tokens: int = PROMPT_TOKENS,
+    pipelines: Pipelines,
 ) -> ReasoningResult:
-    """Answers a question over documents, with evidence that was found in the recognized words.
+    """Runs the pipeline that a request names; what it tells of the documents was found in the recognized words.
 
     Cancelling the task cancels the children that run.
 
@@ -32,42 +36,111 @@ async def answer(
         spec: As the caller sent it.
         children: Runs the child jobs.
         report: Told of progress and of every stage that ends.
-        prompt_tokens: How much of the documents the model sees, in estimated tokens.
+        pipelines: As their files are now.
 
     Raises:
-        FieldInvalid: The request is wrong.
+        FieldInvalid: The request is wrong, or the file of its pipeline.
         FeatureDisabled: Something that is not offered yet.
         StageFailed: A document cannot be processed, or the model failed.
         TriptychError: What a retry may cure, a time limit or a cancellation of a child.
     """
-    request = checked(spec)
-    config = request.config
-    timeline = Timeline(report, total=len(request.documents) + 4)
-    gathered = await gather(request, children, timeline)
-    readings = [reading for one in gathered for reading in one.readings]
-    finder = Finder(
-        readings,
-        await children.compute("retrieval", lambda: passages(readings)),
-        children,
-        timeline,
-        generation=config.generation,
-        prompt_tokens=prompt_tokens,
-        max_evidence_count=config.max_evidence_count if config.HasField("max_evidence_count") else DEFAULT_EVIDENCE,
+    plan = await asyncio.to_thread(chosen, spec, pipelines)
+    request = checked(applied(spec, plan))
+    run = Run(
+        request=request,
+        plan=plan,
+        children=children,
+        timeline=Timeline(report, total=len(request.documents) + 4),
     )
-    finding = await finder.find(request.question)
+    for stage in plan.stages:
+        await STAGES[stage.name](run)
+    outcome = run.outcome
+    assert outcome is not None, "every plan has a stage that gives one"
     return ReasoningResult(
-        answer=_answer(finding),
+        answer=_answer(outcome),
+        evidence=outcome.evidence,
+        documents=[one.report for one in run.gathered],
+        stages=run.timeline.stages,
+        usage=outcome.usage,
+        values=outcome.values,
+        pipeline=PipelineRef(name=plan.name, digest=plan.digest),
+    )
+
+
+async def _read(run: Run) -> None:
+    run.gathered = await gather(run.request, run.children, run.timeline)
+    run.readings = [reading for one in run.gathered for reading in one.readings]
+    run.passages = await run.children.compute("retrieval", lambda: passages(run.readings))
+
+
+async def _retrieve(_run: Run) -> None:
+    """What is wanted of the documents is only known to the stage that asks: it chooses."""
+
+
+async def _answer_question(run: Run) -> None:
+    finding = await _finder(run).find(run.request.question)
+    run.outcome = Outcome(
+        status=finding.status,
+        text=finding.text,
         evidence=finding.evidence,
-        documents=[one.report for one in gathered],
-        stages=timeline.stages,
+        groundedness=finding.groundedness,
+        confidence=finding.confidence,
         usage=finding.usage,
     )
 
 
-def _answer(finding: Finding) -> Answer:
+async def _summarize(run: Run) -> None:
+    run.outcome = await summarize(run)
+
+
+async def _classify(run: Run) -> None:
+    run.outcome = await classify(run)
+
+
+async def _minutes(run: Run) -> None:
+    run.outcome = await minutes(run)
+
+
+async def _verify(run: Run) -> None:
+    """Its words were looked for by the stage that gave the outcome; here it is held to the plan's thresholds."""
+    assert run.outcome is not None, "the order of stages was checked"
+    run.outcome = held(
+        run.outcome,
+        min_confidence=run.request.config.min_confidence,
+        min_groundedness=run.plan.options("verify").get("min_groundedness", 0),
+        schema=run.request.output_json_schema or run.plan.schema,
+    )
+
+
+STAGES: Mapping[str, Callable[[Run], Awaitable[None]]] = {
+    "read": _read,
+    "retrieve": _retrieve,
+    "answer": _answer_question,
+    "summarize": _summarize,
+    "classify": _classify,
+    "minutes": _minutes,
+    "verify": _verify,
+}
+
+
+def _finder(run: Run) -> Finder:
+    return Finder(
+        run.readings,
+        run.passages,
+        run.children,
+        run.timeline,
+        prompt=run.plan.outcome.options["prompt"],
+        generation=run.request.config.generation,
+        prompt_tokens=run.prompt_tokens,
+        max_evidence_count=run.max_evidence_count,
+    )
+
+
+def _answer(outcome: Outcome) -> Answer:
     return Answer(
-        status=finding.status,
-        text=finding.text,
-        groundedness=finding.groundedness,
-        confidence=finding.confidence,
+        status=outcome.status,
+        text=outcome.text,
+        output_json=outcome.output_json,
+        groundedness=outcome.groundedness,
+        confidence=outcome.confidence,
     )

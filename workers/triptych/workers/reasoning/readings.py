@@ -51,6 +51,7 @@ class Reading:
         lines: Span in `text` of every line or segment.
         quads: Corners of every line; empty for a recording.
         aspect: Width of the upright page over its height.
+        speakers: Who speaks each segment, "" if that is not known; empty for a page.
         turn: Degrees clockwise by which the page as shown has to be turned to stand upright.
     """
 
@@ -61,6 +62,7 @@ class Reading:
     marks: Sequence[Mark]
     lines: Sequence[tuple[int, int]]
     quads: Sequence[Quad] = field(default=())
+    speakers: Sequence[str] = ()
     aspect: float = 1.0
     turn: int = 0
 
@@ -140,6 +142,7 @@ def read_recording(document_id: str, transcript: TranscriptionResult, *, title: 
         text=transcript.text,
         marks=marks,
         lines=[(segment.text_start, segment.text_end) for segment in transcript.segments],
+        speakers=[segment.speaker for segment in transcript.segments],
     )
 
 

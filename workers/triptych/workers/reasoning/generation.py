@@ -1,0 +1,46 @@
+"""Asks the generating model once: a child job, told of on the timeline."""
+
+from __future__ import annotations
+
+from triptych.core.errors import TriptychError
+from triptych.v1.job_pb2 import JobSpec
+from triptych.v1.vision_pb2 import GenerationConfig, VisionResult, VisionSpec
+from triptych.workers.reasoning.children import Children
+from triptych.workers.reasoning.ingest import stage_failed
+from triptych.workers.reasoning.prompts import conversation
+from triptych.workers.reasoning.timeline import Timeline, fill
+
+# Of one result: more would only fill the queue that others wait in.
+MAX_AT_ONCE = 8
+
+
+async def generate(spec: VisionSpec, children: Children, timeline: Timeline, *, stage: str) -> VisionResult:
+    """Runs a job of the generating model.
+
+    Raises:
+        StageFailed: The model failed.
+        TriptychError: What a retry may cure, a time limit or a cancellation of the child.
+    """
+    try:
+        async with timeline.stage(stage) as entry:
+            outcome = await children.run(JobSpec(vision=spec), stage=stage)
+            fill(entry, outcome)
+    except TriptychError as error:
+        raise stage_failed(stage, error) from error
+    return outcome.result.vision
+
+
+def told(system: str, text: str, config: GenerationConfig, *, max_output_tokens: int) -> VisionSpec:
+    """Makes a job of a prompt and a text.
+
+    Args:
+        system: The prompt.
+        text: What the documents say.
+        config: Options of the request.
+        max_output_tokens: Where it says nothing.
+    """
+    options = GenerationConfig()
+    options.CopyFrom(config)
+    if not options.HasField("max_output_tokens"):
+        options.max_output_tokens = max_output_tokens
+    return VisionSpec(messages=conversation(system, text), config=options)
