@@ -15,7 +15,7 @@ from triptych.workers.reasoning.readings import Reading
 
 PASSAGE_TOKENS = 120
 # So many of the best passages bring the ones before and behind them along.
-WITH_NEIGHBOURS = 2
+WITH_NEIGHBOURS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
