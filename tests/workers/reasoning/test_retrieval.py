@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from workers.reasoning.paper import page, paragraph, recording
 
+from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.layout import rows
 from triptych.workers.reasoning.prompts import document_text
@@ -49,6 +52,23 @@ def test_what_does_not_fit_is_left_out_and_the_rest_stands_in_document_order() -
     assert sum(passage.tokens for passage in chosen) <= 500
     assert {4, 16} <= {passage.reading for passage in chosen}
     assert [passage.reading for passage in chosen] == sorted(passage.reading for passage in chosen)
+
+
+def test_a_reading_is_cut_once_for_all_questions() -> None:
+    (first, *_) = readings = book(2)
+    assert passages(readings)[0].terms is passages([first])[0].terms
+
+
+def test_what_a_reading_holds_is_estimated_well_enough_to_be_bounded() -> None:
+    tracemalloc.start()
+    readings = book(40)
+    found = passages(readings)
+    locator = Locator(readings, [], "When did the committee meet?")
+    assert locator.find("sent round before the next meeting")
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert found
+    assert 0.6 < held / sum(reading.nbytes() for reading in readings) < 1.3
 
 
 def test_everything_goes_in_when_it_fits() -> None:

@@ -14,6 +14,8 @@ from triptych.workers.reasoning.ranking import bm25, text_terms
 from triptych.workers.reasoning.readings import Reading
 
 PASSAGE_TOKENS = 120
+# Longer rows head nothing: the names of fifty columns would take the place of what was asked for.
+HEADING_TOKENS = 60
 # So many of the best passages bring the ones before and behind them along.
 WITH_NEIGHBOURS = 1
 
@@ -115,6 +117,7 @@ def _cut(reading: Reading) -> list[Passage]:
     """Gives the passages of one reading, as if it were the only one."""
     page = rows(reading)
     above = headings(page)
+    long = {index for index, row in enumerate(page) if count_tokens(row.text) > HEADING_TOKENS}
     heights = sorted(row.bottom - row.top for row in page)
     height = heights[len(heights) // 2] if heights else 0.0
     cut: list[Passage] = []
@@ -122,7 +125,7 @@ def _cut(reading: Reading) -> list[Passage]:
     tokens = first = 0
 
     def end() -> None:
-        cut.append(_passage(reading, block, tokens, tuple(page[index] for index in above[first])))
+        cut.append(_passage(reading, block, tokens, tuple(page[index] for index in above[first] if index not in long)))
 
     for index, row in ((index, piece) for index, whole in enumerate(page) for piece in _pieces(whole)):
         size = count_tokens(row.text)
