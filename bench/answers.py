@@ -14,8 +14,9 @@ import importlib.util
 import json
 import random
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from triptych.core.catalog import Catalog
 from triptych.core.media import HEAD_BYTES, checked_type
@@ -27,8 +28,11 @@ from triptych.workers.attempt import Attempt
 from triptych.workers.media.page_limits import PageLimits
 from triptych.workers.reasoning.children import ChildOutcome
 from triptych.workers.reasoning.pipeline import answer
+from triptych.workers.reasoning.readings import Reading
 from triptych.workers.stations import Stations
 from triptych.workers.testing import MemoryUnits
+
+T = TypeVar("T")
 
 
 class Memory:
@@ -66,7 +70,7 @@ class LocalChildren:
         pages = {"limits": PageLimits.of(settings)}
         self._limits = {"ocr": pages, "vision": pages, "transcription": {"max_audio_s": settings.max_audio_s}}
 
-    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+    async def run(self, spec: JobSpec, *, stage: str, on_progress: object = None) -> ChildOutcome:  # noqa: ARG002
         """See `Children.run`."""
         began = time.monotonic()
         kind = spec.WhichOneof("spec") or ""
@@ -77,6 +81,14 @@ class LocalChildren:
             kept.write_bytes(result.SerializeToString())
         model = getattr(result, kind).model
         return ChildOutcome(job=stage, result=result, elapsed_s=time.monotonic() - began, model=model, cached=cached)
+
+    async def compute(self, unit: str, work: Callable[[], T]) -> T:  # noqa: ARG002
+        """See `Children.compute`."""
+        return await asyncio.to_thread(work)
+
+    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:  # noqa: ARG002
+        """See `Children.readings`."""
+        return make()
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""

@@ -114,11 +114,12 @@ class ToyStack:
         folder: For logs and blobs.
         services: How many.
         workers: How many; each is started again when it dies.
+        orchestrators: How many; nobody starts them again.
         tenants: Names, which are also their keys. None: nobody is asked for a key.
         env: TOY_* and TRIPTYCH_* variables.
     """
 
-    def __init__(self, folder, *, services=1, workers=1, tenants=("alpha", "beta", "gamma"), **env):
+    def __init__(self, folder, *, services=1, workers=1, orchestrators=0, tenants=("alpha", "beta", "gamma"), **env):
         self.redis = ThrowawayRedis()
         self._folder = Path(folder)
         self._pages = self._folder / "pages.jsonl"
@@ -131,6 +132,7 @@ class ToyStack:
         self.addresses = [f"127.0.0.1:{free_port()}" for _ in range(services)]
         self.services = [self._service(number) for number in range(services)]
         self.workers = [self._worker(number) for number in range(workers)]
+        self.orchestrators = [self._orchestrator(number) for number in range(orchestrators)]
 
     @property
     def target(self):
@@ -140,7 +142,7 @@ class ToyStack:
     def __enter__(self):
         try:
             self.redis.start()
-            processes = [process.start() for process in (*self.services, *self.workers)]
+            processes = [process.start() for process in self._processes]
             for process in processes:
                 process.until_ready()
         except BaseException:
@@ -149,7 +151,7 @@ class ToyStack:
         return self
 
     def __exit__(self, *_):
-        for process in (*self.services, *self.workers):
+        for process in self._processes:
             process.kill()
         self.redis.close()
 
@@ -166,6 +168,10 @@ class ToyStack:
         """Gives what the toy engines ran, in order: dicts of pid, at_s and words."""
         return [json.loads(line) for line in self._pages.read_text().splitlines()] if self._pages.exists() else []
 
+    @property
+    def _processes(self):
+        return *self.services, *self.workers, *self.orchestrators
+
     def _service(self, number):
         command = ("-m", "triptych.services", "all", "--listen", self.addresses[number])
         return Process(command, self._env, self._folder, f"service-{number}")
@@ -173,6 +179,9 @@ class ToyStack:
     def _worker(self, number):
         command = (Path(__file__).with_name("toy_worker.py"), "ocr")
         return Process(command, self._env, self._folder, f"worker-{number}", kept=True)
+
+    def _orchestrator(self, number):
+        return Process(("-m", "triptych.workers", "reasoning"), self._env, self._folder, f"orchestrator-{number}")
 
 
 def until(condition, timeout_s=60):

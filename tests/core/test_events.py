@@ -1,6 +1,7 @@
 """Watchers see a snapshot, every event once and in order, and the outcome; on a real Redis."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -45,6 +46,17 @@ async def world(redis_url):
 
 async def collect(watch):
     return [event async for event in watch]
+
+
+async def test_who_follows_a_job_hears_how_far_it_is_and_nothing_twice(world):
+    job_id = await world.job()
+    await world.store.run(jobs.claim("ocr", "w", 10))
+    async with contextlib.aclosing(world.hub.follow(job_id, every_s=0.01)) as told:
+        for done in (1, 2):
+            await world.emit(job_id, progress=JobProgress(stage="ocr", completed_unit_count=done))
+            assert (await asyncio.wait_for(anext(told), 10)).completed_unit_count == done
+            await world.emit(job_id, ocr_page=OcrPage(page_number=done))
+    assert not world.hub._waiting
 
 
 async def test_a_watch_sees_everything_from_snapshot_to_outcome(world):

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from prometheus_client import REGISTRY
 
 from triptych.core import jobs, lookup
 from triptych.core.blob_choice import open_blobs
@@ -17,6 +18,7 @@ from triptych.core.errors import (
     from_status,
 )
 from triptych.core.jobs import NewJob
+from triptych.core.purging import Purge
 from triptych.core.records import TERMINAL, JobRecord, new_job_id
 from triptych.core.settings import Settings
 from triptych.core.store import Store
@@ -27,6 +29,7 @@ from triptych.v1.ocr_pb2 import OcrPage, OcrResult
 from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
 from triptych.workers.claims import Claims
 from triptych.workers.execution import Execution
+from triptych.workers.forgetting import Forgetting
 from triptych.workers.leases import Leases
 from triptych.workers.orchestra import Orchestra
 from triptych.workers.stoppable import HandedBack, LeaseLost
@@ -42,11 +45,11 @@ class Worker:
     def __init__(self, settings):
         self.store, self.broker, self.blobs = Store(settings.redis_url), Broker(settings), open_blobs(settings)
         self.execution = Execution(settings, self.store, self.blobs, self.broker, worker="w")
+        self.orchestra = Orchestra(settings, self.blobs, self.broker)
         self.leases = Leases(
             self.store, kind="reasoning", worker="w", models=list, lease_s=settings.lease_s,
-            on_hung=self.execution.abandon,
+            on_hung=self.execution.abandon, forgetting=Forgetting(self.store, self.orchestra.forget),
         )  # fmt: skip
-        self.orchestra = Orchestra(settings, self.blobs, self.broker)
         app = celery_app(settings)
         claims = Claims(self.execution, self.leases, kind="reasoning", share=settings.max_reasoning_jobs)
         self.orchestra.register(app, self.execution, self.leases, claims)
@@ -54,20 +57,20 @@ class Worker:
         self.orchestra.start()
         self.leases.start()
 
-    def job(self, document_count=1, **facts):
+    def job(self, document_count=1, tenant="t", **facts):
         sources = [
-            SourceDocument(input=InputSource(blob=self.blobs.put("t", b"%%PDF-1.7 %d" % n).name))
+            SourceDocument(input=InputSource(blob=self.blobs.put(tenant, b"%%PDF-1.7 %d" % n).name))
             for n in range(document_count)
         ]
         spec = JobSpec(reasoning=ReasoningSpec(question="Who?", documents=sources))
         job = NewJob(
-            id=new_job_id(), tenant="t", kind="reasoning", lane=1, spec=spec.SerializeToString(),
+            id=new_job_id(), tenant=tenant, kind="reasoning", lane=1, spec=spec.SerializeToString(),
             queue_timeout_ms=60_000, execution_timeout_ms=60_000, ttl_ms=60_000, **facts,
         )  # fmt: skip
         return self.store.run(jobs.create(job, max_pending=9))[1]
 
     def state(self, job_id):
-        return self.store.run(lookup.get(job_id, "t")).state
+        return self.store.run(lookup.get(job_id, lookup.ANY_TENANT)).state
 
     def claim_child(self):
         child = self._claim_child()
@@ -143,6 +146,32 @@ def test_children_have_their_parents_cache_policy_and_count_as_readers_of_its_do
         f"jobs/{children[0].id}": False,
         f"jobs/{children[1].id}": True,
     }
+
+
+def test_what_was_made_of_a_document_is_there_for_its_tenants_next_question_until_a_purge(worker):
+    page = JobResult(ocr=OcrResult(source_page_count=1, pages=[OcrPage(page_number=1, text="a page")]))
+
+    def looks(**facts):
+        """How often documents were found and not found, while one question was answered."""
+        before = [looked(outcome) for outcome in ("hit", "miss")]
+        job_id = worker.job(**facts)
+        worker.task()
+        worker.store.run(jobs.succeed(worker.claim_child().id, 1, page))
+        assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
+        return [looked(outcome) - old for outcome, old in zip(("hit", "miss"), before, strict=True)]
+
+    assert looks() == [0, 1]
+    assert looks() == [1, 0]
+    assert looks(tenant="other") == [0, 1]
+    assert looks(cache_policy=CachePolicy.CACHE_POLICY_BYPASS) == [0, 0]
+    Purge(worker.store, worker.blobs, tenant="other").remove()
+    while REGISTRY.get_sample_value("triptych_reading_bytes"):
+        threading.Event().wait(0.01)
+    assert looks() == [0, 1]
+
+
+def looked(outcome):
+    return REGISTRY.get_sample_value("triptych_reading_looks_total", {"outcome": outcome}) or 0
 
 
 def test_children_are_kept_as_closely_as_their_parent(worker):

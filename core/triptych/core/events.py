@@ -14,7 +14,7 @@ from triptych.core import lookup
 from triptych.core.errors import CursorExpired, FieldInvalid
 from triptych.core.records import TERMINAL, JobRecord
 from triptych.core.store import AWAY, PREFIX, AsyncStore, Op, heeded_cancellation
-from triptych.v1.job_pb2 import Heartbeat, JobEvent, JobState, JobView
+from triptych.v1.job_pb2 import Heartbeat, JobEvent, JobProgress, JobState, JobView
 
 log = logging.getLogger("triptych.events")
 
@@ -67,6 +67,25 @@ class EventHub:
                             await woken.wait()
                     woken.clear()
         return await self._store.run(lookup.get(job_id, tenant))
+
+    async def follow(self, job_id: str, *, every_s: float) -> AsyncGenerator[JobProgress, None]:
+        """Yields how far a job is whenever that changed, at most once in `every_s`; ends when it is closed.
+
+        Unlike `watch` it reads no events: of a long document those hold all pages.
+        """
+        last = None
+        with self._woken(job_id) as woken:
+            while True:
+                woken.clear()
+                progress = await self._store.run(lookup.progress(job_id))
+                if progress is not None and progress != last:
+                    yield progress
+                    last = progress
+                await asyncio.sleep(every_s)
+                # A lost wake-up costs at most this long.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(5):
+                        await woken.wait()
 
     async def watch(
         self, job_id: str, tenant: str, *, after_cursor: str = "", partials: bool = True, heartbeat_s: float = 15

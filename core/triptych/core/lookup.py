@@ -9,6 +9,7 @@ from typing import Any, Literal
 from triptych.core.errors import JobNotFound
 from triptych.core.records import BASIC_FIELDS, TERMINAL, JobRecord
 from triptych.core.store import PREFIX, Op, Script
+from triptych.v1.job_pb2 import JobProgress
 
 ANY_TENANT = "*"
 
@@ -45,6 +46,13 @@ def is_terminal(job_id: str, tenant: str) -> Op[bool]:
         return int(state) in TERMINAL
 
     return Op(("HMGET", f"{PREFIX}job:{job_id}", "state", "tenant"), parse)
+
+
+def progress(job_id: str) -> Op[JobProgress | None]:
+    """Gives what a job last told of its progress; None if nothing yet."""
+    return Op(
+        ("HGET", f"{PREFIX}job:{job_id}", "progress"), lambda found: JobProgress.FromString(found) if found else None
+    )
 
 
 def is_known(tenant: str, request_id: str) -> Op[bool]:

@@ -160,6 +160,10 @@ class Settings(BaseSettings):
     encoder_cache_bytes: int = Field(256 * MIB, ge=0)
     """Memory of one vision-language model for images that it has encoded, in bytes, on its device: a further question
     about one, of the same tenant, begins with its tokens. Those unused the longest go first. 0: none are kept."""
+    readings_cache_bytes: int = Field(256 * MIB, ge=0)
+    """Memory of one orchestrator for documents that were recognized, cut into passages and made ready to be searched,
+    in bytes: a further question about one, of the same tenant, begins with choosing passages. 300 dense pages take
+    about 140 MB. Those unused the longest go first. 0: none are kept."""
 
     # Webhooks.
     webhook_hosts: list[str] = Field(default_factory=list)

@@ -1,49 +1,18 @@
 """Images that come again: neither prepared nor encoded again, for the same tenant, within a bound of bytes."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import tiny_models
 
 from triptych.v1.common_pb2 import ModelRef
-from triptych.workers.engines.encoder_cache import EncoderCache, image_key
 from triptych.workers.engines.generation import Prompt
+from triptych.workers.engines.image_key import image_key
 from triptych.workers.engines.transformers import TransformersEngine
 
 FIRST, SECOND = (np.random.default_rng(seed).integers(0, 255, (90, 120, 3), dtype=np.uint8) for seed in (1, 2))
 ROOM = 1 << 20
-
-
-@dataclass
-class Blob:
-    size: int
-
-    def nbytes(self):
-        return self.size
-
-
-def test_the_longest_unused_make_room_and_what_is_larger_than_all_is_not_kept():
-    looks = []
-    cache = EncoderCache(10, looks.append)
-    for key, size in [("a", 4), ("b", 4), ("huge", 11)]:
-        cache.keep(key, Blob(size), purges=0)
-    assert cache.find("a").size == 4
-    cache.keep("c", Blob(6), purges=0)
-    assert [cache.find(key) is not None for key in ("a", "b", "c", "huge")] == [True, False, True, False]
-    assert cache.nbytes() == 10
-    assert looks == [True, True, False, True, False]
-
-
-def test_what_came_before_a_purge_is_not_kept_after_it():
-    cache = EncoderCache(10)
-    before = cache.purges
-    cache.keep("a", Blob(1), purges=before)
-    cache.forget()
-    cache.keep("b", Blob(1), purges=before)
-    assert cache.find("a") is None
-    assert cache.find("b") is None
-    assert cache.nbytes() == 0
 
 
 def test_an_image_is_known_by_its_bytes_its_shape_and_its_tenant():

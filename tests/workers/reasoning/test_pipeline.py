@@ -34,7 +34,7 @@ from triptych.v1.reasoning_pb2 import (
 )
 from triptych.v1.transcription_pb2 import TranscriptionResult
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
-from triptych.workers.reasoning.children import ChildOutcome
+from triptych.workers.reasoning.children import ChildOutcome, OnProgress
 from triptych.workers.reasoning.finding import NOT_FOUND
 from triptych.workers.reasoning.pipeline import answer
 
@@ -59,7 +59,7 @@ class ScriptedChildren:
         self.cancelled: list[str] = []
         self.finish = FinishReason.FINISH_REASON_STOP
 
-    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+    async def run(self, spec: JobSpec, *, stage: str, on_progress: OnProgress | None = None) -> ChildOutcome:
         self.specs.append(spec)
         job = f"jobs/{len(self.specs)}"
         if spec.HasField("vision"):
@@ -85,6 +85,9 @@ class ScriptedChildren:
 
     async def compute(self, unit, work):
         return await asyncio.to_thread(work)
+
+    async def readings(self, key, make):
+        return await self.compute("readings", make)
 
     async def media_type(self, source: InputSource) -> str:
         return sniff(source.content)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import pytest
 from workers.reasoning.paper import page, paragraph, recording
 
+from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.layout import rows
 from triptych.workers.reasoning.prompts import document_text
@@ -51,9 +54,79 @@ def test_what_does_not_fit_is_left_out_and_the_rest_stands_in_document_order() -
     assert [passage.reading for passage in chosen] == sorted(passage.reading for passage in chosen)
 
 
+def test_a_reading_is_cut_once_for_all_questions() -> None:
+    (first, *_) = readings = book(2)
+    assert passages(readings)[0].terms is passages([first])[0].terms
+
+
+def test_what_a_reading_holds_is_estimated_well_enough_to_be_bounded() -> None:
+    tracemalloc.start()
+    readings = book(40)
+    found = passages(readings)
+    locator = Locator(readings, [], "When did the committee meet?")
+    assert locator.find("sent round before the next meeting")
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    assert found
+    assert 0.6 < held / sum(reading.nbytes() for reading in readings) < 1.3
+
+
 def test_everything_goes_in_when_it_fits() -> None:
     found = passages(book(2))
     assert select(found, "unrelated", 10_000) == found
+
+
+def test_a_part_of_a_table_brings_the_title_and_the_names_of_its_columns() -> None:
+    numbers = [
+        (x, 0.2 + 0.022 * row, text)
+        for row in range(30)
+        for x, text in ((0.1, f"Item {chr(65 + row)}"), (0.4, f"{row + 3}"), (0.7, f"{row}7.50"))
+    ]
+    header = [(0.1, 0.178, "Article"), (0.4, 0.178, "Count"), (0.7, 0.178, "Price each")]
+    sheet = page((0.1, 0.05, "Stock list of the northern store"), *header, *numbers)
+    # As large as a title is.
+    sheet.lines[0].polygon[5] = sheet.lines[0].polygon[7] = 0.08
+    found = passages([read_page("d1", sheet), *book(20)])
+    (shown, *_) = [passage for passage in select(found, "What is the price of item X?", 150) if passage.reading == 0]
+    title, names, *others = shown.text.splitlines()
+    assert (title, names) == ("Stock list of the northern store", "Article | Count | Price each")
+    assert "Item X | 26 | 237.50" in "\n".join(others)
+    assert {0, 1, 2, 3} <= shown.lines
+    assert shown.tokens == count_tokens(shown.text)
+
+
+def test_what_stands_in_the_same_prompt_is_not_put_before_a_passage_again() -> None:
+    rows_of_cells = [
+        (x, 0.1 + 0.022 * row, f"{text} {row}") for row in range(60) for x, text in ((0.1, "a"), (0.4, "1"))
+    ]
+    sheet = page((0.1, 0.078, "Name"), (0.4, 0.078, "Number"), *rows_of_cells)
+    found = passages([read_page("d1", sheet), *book(20)])
+    assert len([passage for passage in found if passage.headings]) > 1
+    text = "\n".join(passage.text for passage in select(found, "Which number has the name a?", 700))
+    assert text.count("Name | Number") == 1
+
+
+def test_the_best_passage_brings_the_next_page_along() -> None:
+    best = paragraph(*FILLER, "The warranty of the pump ends")
+    readings = [
+        *book(12),
+        read_page("d1", best),
+        read_page("d1", paragraph("after eighteen months", number=2)),
+        *book(3),
+    ]
+    found = passages(readings)
+    room = sum(passage.tokens for passage in found if passage.reading in {12, 13})
+    texts = [passage.text for passage in select(found, "When does the warranty of the pump end?", room)]
+    assert texts[-1] == "after eighteen months"
+
+
+def test_the_next_document_is_no_neighbour() -> None:
+    best = read_page("d1", paragraph(*FILLER, "The warranty of the pump ends"))
+    found = passages([*book(12), best, read_page("d2", paragraph(*FILLER))])
+    chosen = select(found, "When does the warranty of the pump end?", 2 * max(passage.tokens for passage in found))
+    readings = {passage.reading for passage in chosen}
+    assert readings >= {11, 12}
+    assert 13 not in readings
 
 
 def test_a_label_and_its_value_share_a_row() -> None:

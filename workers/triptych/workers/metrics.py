@@ -62,6 +62,15 @@ CIRCUIT_OPEN = Gauge("triptych_circuit_open", "Whether a server outside is left 
 ENCODER_LOOKS = Counter(
     "triptych_encoder_cache_looks", "Images looked up among those that are encoded, by outcome", ["model", "outcome"]
 )
+READING_LOOKS = Counter(
+    "triptych_reading_looks", "Recognized documents looked up among those kept for further questions", ["outcome"]
+)
+READING_BYTES = Gauge("triptych_reading_bytes", "Memory that documents kept for further questions take")
+
+
+def count_reading_look(hit: bool) -> None:
+    """Counts one recognized document that was looked up."""
+    READING_LOOKS.labels("hit" if hit else "miss").inc()
 
 
 def count_encoder_look(model: str, hit: bool) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hashlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -26,18 +28,23 @@ from triptych.core.settings import Settings
 from triptych.core.store import AsyncStore
 from triptych.core.submission import Submission, Submittal
 from triptych.v1.common_pb2 import InputSource, ModelRef
-from triptych.v1.job_pb2 import JobEvent, JobOptions, JobResult, JobSpec, JobState
+from triptych.v1.job_pb2 import CachePolicy, JobEvent, JobOptions, JobResult, JobSpec, JobState
 from triptych.workers import metrics
 from triptych.workers.attempt import Attempt
+from triptych.workers.bounded_cache import BoundedCache
 from triptych.workers.claims import Claims
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
-from triptych.workers.reasoning.children import ChildOutcome
+from triptych.workers.reasoning.children import ChildOutcome, OnProgress
 from triptych.workers.reasoning.pipeline import answer
+from triptych.workers.reasoning.readings import Reading
 from triptych.workers.stoppable import HandedBack, LeaseLost
 
 log = logging.getLogger("triptych.orchestra")
 T = TypeVar("T")
+
+# Between two looks at how far a child is.
+FOLLOW_EVERY_S = 0.5
 
 
 class Orchestra:
@@ -51,6 +58,8 @@ class Orchestra:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="orchestra", daemon=True)
         self._slots = threading.BoundedSemaphore(settings.max_reasoning_jobs)
+        self._readings: ReadingCache = BoundedCache(settings.readings_cache_bytes, metrics.count_reading_look)
+        metrics.READING_BYTES.set_function(self._readings.nbytes)
 
     def start(self) -> None:
         """Starts the loop."""
@@ -63,6 +72,10 @@ class Orchestra:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+
+    def forget(self) -> None:
+        """Drops what is kept of documents: one was purged."""
+        self._readings.forget()
 
     def wait_idle(self) -> None:
         """Waits until no job runs; a drain sees to it that this ends."""
@@ -116,7 +129,7 @@ class Orchestra:
         async def report(event: JobEvent) -> None:
             await asyncio.to_thread(attempt.emit, event)
 
-        children = JobChildren(self._store, self._hub, self._submission, self._blobs, attempt)
+        children = JobChildren(self._store, self._hub, self._submission, self._blobs, self._readings, attempt)
         return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report, self._pipelines))
 
     async def _open(self) -> None:
@@ -134,6 +147,21 @@ class Orchestra:
         return asyncio.run_coroutine_threadsafe(work, self._loop)
 
 
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """What was made of one recognized document."""
+
+    readings: Sequence[Reading]
+
+    def nbytes(self) -> int:
+        """Estimates the memory that they take."""
+        return sum(reading.nbytes() for reading in self.readings)
+
+
+ReadingCache = BoundedCache[Readings]
+"""What was made of recognized documents, by tenant and by all that it depends on."""
+
+
 class JobChildren:
     """Child jobs of one attempt, on the same queues and in the same lane.
 
@@ -142,15 +170,22 @@ class JobChildren:
     """
 
     def __init__(
-        self, store: AsyncStore, hub: EventHub, submission: Submission, blobs: BlobStore, attempt: Attempt
+        self,
+        store: AsyncStore,
+        hub: EventHub,
+        submission: Submission,
+        blobs: BlobStore,
+        readings: ReadingCache,
+        attempt: Attempt,
     ) -> None:
         self._store = store
         self._hub = hub
         self._submission = submission
         self._blobs = blobs
+        self._readings = readings
         self._attempt = attempt
 
-    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+    async def run(self, spec: JobSpec, *, stage: str, on_progress: OnProgress | None = None) -> ChildOutcome:
         """See `Children.run`."""
         attempt, began = self._attempt, time.monotonic()
         submittal = Submittal(
@@ -173,7 +208,8 @@ class JobChildren:
         record = await _patiently(lambda: self._submission.submit(submittal))
         child_id = record.id
         try:
-            record = await _patiently(lambda: self._hub.wait(child_id, attempt.tenant))
+            async with self._followed(child_id, on_progress):
+                record = await _patiently(lambda: self._hub.wait(child_id, attempt.tenant))
         except BaseException:
             # Nobody waits for it any more, unless the job goes on elsewhere: its next attempt joins this child.
             if not isinstance(attempt.stopped_by(), HandedBack | LeaseLost):
@@ -185,13 +221,39 @@ class JobChildren:
             error = from_status(job.error)
             # The call that the child ran out of is its parent.
             raise attempt.too_late("needs longer") if isinstance(error, CallTimeout) else error
-        result = job.result
-        if job.result_blob:
+        result, digest = job.result, job.result_blob
+        if not job.result_blob:
+            digest = hashlib.sha256(result.SerializeToString(deterministic=True)).hexdigest()
+        else:
             raw = await _patiently(lambda: asyncio.to_thread(self._blobs.read, attempt.tenant, job.result_blob))
             result = JobResult.FromString(raw)
         return ChildOutcome(
-            job=job.name, result=result, elapsed_s=time.monotonic() - began, model=_model(result), cached=job.cached
+            job=job.name,
+            result=result,
+            elapsed_s=time.monotonic() - began,
+            model=_model(result),
+            cached=job.cached,
+            digest=digest,
         )
+
+    @contextlib.asynccontextmanager
+    async def _followed(self, child_id: str, on_progress: OnProgress | None) -> AsyncIterator[None]:
+        """Tells how far a child is, while the body waits for it."""
+        following = asyncio.create_task(self._follow(child_id, on_progress)) if on_progress else None
+        try:
+            yield
+        finally:
+            if following:
+                following.cancel()
+                await asyncio.wait([following])
+
+    async def _follow(self, child_id: str, on_progress: OnProgress) -> None:
+        while True:
+            with contextlib.suppress(BackendUnavailable):
+                async with contextlib.aclosing(self._hub.follow(child_id, every_s=FOLLOW_EVERY_S)) as told:
+                    async for progress in told:
+                        await on_progress(progress)
+            await asyncio.sleep(FOLLOW_EVERY_S)
 
     async def compute(self, unit: str, work: Callable[[], T]) -> T:
         """See `Children.compute`."""
@@ -201,6 +263,17 @@ class JobChildren:
                 return work()
 
         return await asyncio.to_thread(in_unit)
+
+    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
+        """See `Children.readings`."""
+        attempt, purges = self._attempt, self._readings.purges
+        if not key or attempt.cache_policy == CachePolicy.CACHE_POLICY_BYPASS:
+            return await self.compute("readings", make)
+        known = self._readings.find((attempt.tenant, key))
+        if known is None:
+            known = Readings(await self.compute("readings", make))
+            self._readings.keep((attempt.tenant, key), known, purges=purges)
+        return known.readings
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""

@@ -107,7 +107,7 @@ class Runtime:
 
         orchestra = Orchestra(self._settings, self._blobs, self._broker)
         orchestra.start()
-        leases = self._leases(lambda: ["orchestrator"])
+        leases = self._leases(lambda: ["orchestrator"], Forgetting(self._store, orchestra.forget))
         # Every slot may be one tenant's: who waits for its children keeps nobody from an engine.
         claims = Claims(self._execution, leases, kind=self._kind, share=self._settings.max_reasoning_jobs)
         app = celery_app(self._settings)

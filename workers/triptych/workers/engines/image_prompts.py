@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 
 from triptych.core.errors import FieldInvalid
-from triptych.workers.engines.encoder_cache import EncoderCache, image_key
+from triptych.workers.bounded_cache import BoundedCache
 from triptych.workers.engines.generation import Pixels, Prompt
+from triptych.workers.engines.image_key import image_key
 from triptych.workers.engines.prefill import ImageFeatures, PromptInputs
 
 log = logging.getLogger(__name__)
@@ -38,6 +39,10 @@ class _Prepared:
         return self.features.nbytes() + sum(one.nbytes for one in self.positional.values())
 
 
+EncodedImages = BoundedCache[_Prepared]
+"""What images were encoded to, by their keys."""
+
+
 class ImagePrompts:
     """The processor of one model.
 
@@ -57,7 +62,7 @@ class ImagePrompts:
     def __init__(self, processor: Any, model: Any, *, apart: bool = True) -> None:
         self._processor = processor
         self._model = model
-        self.cache = EncoderCache(0)
+        self.cache = EncodedImages(0)
         self._makes_types = False
         with torch.inference_mode():
             self._apart = apart and self._tried_out()
@@ -115,7 +120,7 @@ class ImagePrompts:
         """Gives an image as it was kept or prepared now, and how to have its features."""
         key, purges = image_key(tenant, image), self.cache.purges
         found = self.cache.find(key)
-        if isinstance(found, _Prepared):
+        if found is not None:
             return found, partial(_features, found)
         prepared = self._prepare(image)
 

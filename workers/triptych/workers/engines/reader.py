@@ -16,8 +16,8 @@ from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.adapter import merged
 from triptych.workers.engines.base import Engine, RunningEngine
-from triptych.workers.engines.encoder_cache import image_key
 from triptych.workers.engines.generation import Pixels, Prompt
+from triptych.workers.engines.image_key import image_key
 from triptych.workers.engines.language_model import LanguageModel
 from triptych.workers.engines.output_rules import NOT_FOUND
 from triptych.workers.engines.paddle_ocr import PageImage

@@ -15,9 +15,8 @@ from triptych.v1.common_pb2 import ModelRef
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.engines.adapter import merged
 from triptych.workers.engines.base import RunningEngine
-from triptych.workers.engines.encoder_cache import EncoderCache
 from triptych.workers.engines.generation import Prompt
-from triptych.workers.engines.image_prompts import ImagePrompts
+from triptych.workers.engines.image_prompts import EncodedImages, ImagePrompts
 from triptych.workers.engines.language_model import LanguageModel
 from triptych.workers.engines.row_exact import MoreThanCausal
 from triptych.workers.engines.running_batch import Ready, ReadyPrompt, RunningBatch
@@ -60,7 +59,7 @@ class TransformersEngine(RunningEngine[Prompt, VisionResult]):
         self._threads = threads
         self._dtype = dtype or (torch.float32 if self._device == "cpu" else torch.bfloat16)
         self._piece_tokens = piece_tokens
-        self._cache = EncoderCache(encoder_cache_bytes, on_look)
+        self._cache = EncodedImages(encoder_cache_bytes, on_look)
 
     def load(self) -> None:
         """See `Engine.load`."""

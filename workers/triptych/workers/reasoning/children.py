@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 from triptych.v1.common_pb2 import InputSource, ModelRef
-from triptych.v1.job_pb2 import JobResult, JobSpec
+from triptych.v1.job_pb2 import JobProgress, JobResult, JobSpec
+from triptych.workers.reasoning.readings import Reading
 
 T = TypeVar("T")
+
+OnProgress = Callable[[JobProgress], Awaitable[None]]
+"""Is told how far a child is."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,6 +26,7 @@ class ChildOutcome:
         elapsed_s: From submission to result, queueing included, in seconds.
         model: Weights it used.
         cached: Whether the result came from the cache.
+        digest: Of the result; empty if nobody made one.
     """
 
     job: str
@@ -29,17 +34,19 @@ class ChildOutcome:
     elapsed_s: float
     model: ModelRef = field(default_factory=ModelRef)
     cached: bool = False
+    digest: str = ""
 
 
 class Children(Protocol):
     """Runs child jobs on the same queues and reads inputs: the store in a worker, engines in a test."""
 
-    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+    async def run(self, spec: JobSpec, *, stage: str, on_progress: OnProgress | None = None) -> ChildOutcome:
         """Submits a child job and awaits it without holding a thread. Cancelling the await cancels the job.
 
         Args:
             spec: What to do.
             stage: Name of the orchestrator's stage, for logs and labels.
+            on_progress: Told how far it is, at most a few times a second.
 
         Raises:
             TriptychError: The child's own error, or that it could not be submitted.
@@ -50,6 +57,14 @@ class Children(Protocol):
 
         Raises:
             WorkerLost: Workers died on it as often as is allowed.
+        """
+
+    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
+        """Gives what an earlier question of the tenant made of the same recognized document, else makes it.
+
+        Args:
+            key: Of all that they depend on; empty: they are made, and not kept.
+            make: Makes them, away from the loop and as a unit of the job, see `compute`.
         """
 
     async def media_type(self, source: InputSource) -> str:

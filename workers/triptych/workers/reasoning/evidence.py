@@ -56,7 +56,7 @@ class Locator:
     def __init__(self, readings: Sequence[Reading], shown: Sequence[Passage], question: str) -> None:
         self._readings = readings
         self._question = question
-        self._texts = [Text(reading.text) for reading in readings]
+        self._texts = [reading.once(_searchable) for reading in readings]
         self._labels: dict[int, Labels] = {}
         self._shown = [frozenset[int]() for _ in readings]
         for passage in shown:
@@ -115,6 +115,10 @@ def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Groundi
         evidence=kept[:max_evidence_count],
         groundedness=len(found) / len(parts) if parts else 0.0,
     )
+
+
+def _searchable(reading: Reading) -> Text:
+    return Text(reading.text)
 
 
 def _says_little(form: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from array import array
 from functools import cached_property, lru_cache
 
 _VARIANTS = {ord(char): "-" for char in "‐‑‒–—−⸗"} | {ord(char): "'" for char in '’‘‚´`“”„«»"'}
@@ -23,7 +24,7 @@ class Folded:
 
     def __init__(self, source: str, *, join_hyphenated: bool = False, join_digits: bool = False) -> None:
         signs: list[str] = []
-        self.origin: list[int] = []
+        self.origin = array("I")
         self.source = source
         skip = _hyphens_at_line_ends(source) if join_hyphenated else frozenset()
         for index, char in enumerate(source):
@@ -34,7 +35,8 @@ class Folded:
             if not (folded or join_digits) and _between_digits(source, index):
                 folded = " "
             signs += folded
-            self.origin += [index] * len(folded)
+            for _ in folded:
+                self.origin.append(index)
         self.text = "".join(signs)
 
     def source_span(self, start: int, end: int) -> tuple[int, int]:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from triptych.core.errors import JobCancelled, MediaTypeUnsupported, StageFailed, TimedOut, TriptychError, from_status
 from triptych.core.media import AUDIO_TYPES, IMAGE_TYPES, PDF_TYPE
-from triptych.v1.job_pb2 import JobSpec
+from triptych.v1.job_pb2 import JobProgress, JobResult, JobSpec, ProgressUnit
 from triptych.v1.ocr_pb2 import OcrSpec
 from triptych.v1.reasoning_pb2 import DocumentReport, ReasoningSpec, SourceDocument
 from triptych.v1.transcription_pb2 import TranscriptionResult, TranscriptionSpec
@@ -104,21 +104,25 @@ class _Ingest:
         try:
             async with self._timeline.stage(stage) as entry:
                 spec = self._transcription(one) if stage == "transcription" else self._ocr(one)
-                outcome = await self._children.run(spec, stage=stage)
+                outcome = await self._children.run(
+                    spec, stage=stage, on_progress=lambda progress: self._timeline.moved(entry, progress)
+                )
                 fill(entry, outcome)
+                await self._timeline.moved(entry, _whole(outcome.result))
         except TriptychError as error:
             self._keep(stage, error, one)
             return
         title = one.document.input.display_name or one.document.document_id
+        key = f"{outcome.digest} {one.document.document_id} {title}" if outcome.digest else ""
+        one.readings += await self._children.readings(
+            key, lambda: _readings(outcome.result, one.document.document_id, title)
+        )
         if stage == "transcription":
             transcript = outcome.result.transcription
             one.report.audio_duration_ms = _used_ms(one.document, transcript)
-            one.readings.append(read_recording(one.document.document_id, transcript, title=title))
             return
         for page in outcome.result.ocr.pages:
-            if not page.HasField("error"):
-                one.readings.append(read_page(one.document.document_id, page, title=title))
-            elif not one.report.HasField("error"):
+            if page.HasField("error") and not one.report.HasField("error"):
                 one.report.error.CopyFrom(page.error)
                 one.report.error.message = f"page {page.page_number}: {page.error.message}"
         one.report.page_count = len(one.readings)
@@ -144,6 +148,22 @@ class _Ingest:
             del spec.config.clips[:]
             spec.config.clips.extend(one.document.clips)
         return JobSpec(transcription=spec)
+
+
+def _readings(result: JobResult, document_id: str, title: str) -> list[Reading]:
+    """Gives the pages of a document that could be read, or its recording."""
+    if result.HasField("transcription"):
+        return [read_recording(document_id, result.transcription, title=title)]
+    return [read_page(document_id, page, title=title) for page in result.ocr.pages if not page.HasField("error")]
+
+
+def _whole(result: JobResult) -> JobProgress:
+    """Gives the progress of a child that is done, which may have been too fast to be seen moving."""
+    if result.HasField("transcription"):
+        count, unit = result.transcription.audio_duration_ms, ProgressUnit.PROGRESS_UNIT_AUDIO_MS
+    else:
+        count, unit = len(result.ocr.pages), ProgressUnit.PROGRESS_UNIT_PAGE
+    return JobProgress(completed_unit_count=count, total_unit_count=count, unit=unit)
 
 
 def _used_ms(document: SourceDocument, transcript: TranscriptionResult) -> int:

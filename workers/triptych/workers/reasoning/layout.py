@@ -47,8 +47,12 @@ class Box:
         return shared > 0.5 * height and overlap < 0.3 * min(self.right - self.left, other.right - other.left)
 
 
-def rows(reading: Reading) -> list[Row]:
+def rows(reading: Reading) -> Sequence[Row]:
     """Gives the rows of a page in reading order, or the segments of a recording."""
+    return reading.once(_rows)
+
+
+def _rows(reading: Reading) -> list[Row]:
     texts = [reading.text[start:end] for start, end in reading.lines]
     if not reading.quads or not all(len(quad) >= 8 for quad in reading.quads):
         return [Row(text=text, lines=(index,)) for index, text in enumerate(texts)]

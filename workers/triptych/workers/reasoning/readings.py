@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.transcription_pb2 import TranscriptionResult
 
+T = TypeVar("T")
+
 Quad = tuple[float, ...]
 """Corners x0, y0, ... x3, y3, normalized to the upright page, clockwise in reading direction from the text's own top
 left."""
+
+# Measured: a word with its mark, its quad and what searches make of its signs.
+_WORD_BYTES, _SIGN_BYTES = 520, 40
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +71,22 @@ class Reading:
     speakers: Sequence[str] = ()
     aspect: float = 1.0
     turn: int = 0
+    _made: dict[Callable[[Any], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+
+    def once(self, make: Callable[[Reading], T]) -> T:
+        """Gives what `make` makes of this reading: made once, and as long there as the reading, for further questions.
+
+        Args:
+            make: A function of a module; what it gives must not be changed.
+        """
+        if make not in self._made:
+            self._made[make] = make(self)
+        made: T = self._made[make]
+        return made
+
+    def nbytes(self) -> int:
+        """Estimates the memory that it takes with all that is made of it."""
+        return _WORD_BYTES * len(self.marks) + _SIGN_BYTES * len(self.text)
 
     def marks_between(self, start: int, end: int) -> list[Mark]:
         """Gives the words that a span of the text touches."""

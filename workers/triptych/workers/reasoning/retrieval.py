@@ -4,24 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from triptych.workers.reasoning.headings import headings
 from triptych.workers.reasoning.layout import Row, rows
+from triptych.workers.reasoning.ranking import bm25, text_terms
 from triptych.workers.reasoning.readings import Reading
-from triptych.workers.reasoning.terms import content_terms
 
 PASSAGE_TOKENS = 120
-# Okapi BM25's usual constants (Robertson and Zaragoza, 2009).
-K1, B = 1.2, 0.75
-# A question for an amount or a date prefers passages that have one, whatever the words.
-_ASKS_AMOUNT = re.compile(
-    r"\b(how much|amount|total|sum|price|cost|charges?|balance|tax|fee|paid|betrag|prix)\b", re.IGNORECASE
-)
-_ASKS_DATE = re.compile(r"\b(when|date|day|year|month|deadline|due|wann|datum|quand)\b", re.IGNORECASE)
-_AMOUNT = re.compile(r"[$€£¥₹]\s?\d|\d[.,]\d\d\b")
-_DATE = re.compile(r"\b(\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}|(19|20)\d\d)\b")
+# Longer rows head nothing: the names of fifty columns would take the place of what was asked for.
+HEADING_TOKENS = 60
+# So many of the best passages bring the ones before and behind them along.
+WITH_NEIGHBOURS = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,15 +26,21 @@ class Passage:
 
     Attributes:
         reading: Index of the reading.
+        document_id: Of the reading.
         text: What a prompt shows of it.
         lines: Indices of the reading's lines in it.
         tokens: Estimated length in tokens.
+        terms: What it is searched by, of `text_terms`.
+        headings: Earlier rows that it is read under; a prompt without them shows them before it.
     """
 
     reading: int
+    document_id: str
     text: str
     lines: frozenset[int]
     tokens: int
+    terms: Mapping[str, int]
+    headings: tuple[Row, ...] = ()
 
 
 def count_tokens(text: str) -> int:
@@ -50,21 +52,35 @@ def count_tokens(text: str) -> int:
 
 def passages(readings: Sequence[Reading]) -> list[Passage]:
     """Cuts readings into passages of about `PASSAGE_TOKENS`, at the widest gaps between rows, in document order."""
-    return [passage for index, reading in enumerate(readings) for passage in _cut(index, rows(reading))]
+    return [replace(passage, reading=index) for index, reading in enumerate(readings) for passage in reading.once(_cut)]
 
 
 def select(found: Sequence[Passage], question: str, max_tokens: int) -> list[Passage]:
-    """Gives the passages for a prompt of `max_tokens`, in document order: all if they fit, else the best ranked."""
+    """Gives the passages for a prompt of `max_tokens`, in document order: all if they fit, else the best ranked.
+
+    The best ones bring their neighbours, over the end of a page too. Where a passage comes without the rows that it is
+    read under, they are put before it.
+    """
     if sum(passage.tokens for passage in found) <= max_tokens:
         return list(found)
     scores = rank(found, question)
     chosen: set[int] = set()
     left = max_tokens
-    for index in sorted(range(len(found)), key=lambda i: -scores[i]):
-        if found[index].tokens <= left:
+
+    def take(index: int) -> None:
+        nonlocal left
+        cost = found[index].tokens + sum(count_tokens(row.text) for row in found[index].headings)
+        if index not in chosen and cost <= left:
             chosen.add(index)
-            left -= found[index].tokens
-    return [found[index] for index in sorted(chosen)]
+            left -= cost
+
+    for place, best in enumerate(sorted(range(len(found)), key=lambda i: -scores[i])):
+        take(best)
+        if place < WITH_NEIGHBOURS and best in chosen:
+            for beside in (best + 1, best - 1):
+                if 0 <= beside < len(found) and found[beside].document_id == found[best].document_id:
+                    take(beside)
+    return _under_headings([found[index] for index in sorted(chosen)])
 
 
 def rank(found: Sequence[Passage], question: str) -> list[float]:
@@ -72,18 +88,7 @@ def rank(found: Sequence[Passage], question: str) -> list[float]:
 
     The neighbour stands for what a cut at the wrong row would lose: the value under its heading.
     """
-    wanted = _search_terms(question, _ASKS_AMOUNT.search(question), _ASKS_DATE.search(question))
-    bags = [_search_terms(p.text, _AMOUNT.search(p.text), _DATE.search(p.text)) for p in found]
-    lengths = [sum(bag.values()) for bag in bags]
-    mean_length = max(1.0, sum(lengths) / max(1, len(bags)))
-    holders = Counter(term for bag in bags for term in bag)
-    scores = []
-    for bag, length in zip(bags, lengths, strict=True):
-        score = 0.0
-        for term in wanted:
-            idf = math.log(1 + (len(bags) - holders[term] + 0.5) / (holders[term] + 0.5))
-            score += idf * bag[term] * (K1 + 1) / (bag[term] + K1 * (1 - B + B * length / mean_length))
-        scores.append(score)
+    scores = bm25([passage.terms for passage in found], question)
     return [
         score + 0.15 * max((scores[n] for n in (i - 1, i + 1) if _neighbours(found, i, n)), default=0.0)
         for i, score in enumerate(scores)
@@ -94,30 +99,47 @@ def _neighbours(found: Sequence[Passage], one: int, other: int) -> bool:
     return 0 <= other < len(found) and found[one].reading == found[other].reading
 
 
-def _search_terms(text: str, amount: object, date: object) -> Counter[str]:
-    bag = Counter(term.stem for term in content_terms(text))
-    if amount:
-        bag["<amount>"] = 1
-    if date:
-        bag["<date>"] = 1
-    return bag
+def _under_headings(chosen: Sequence[Passage]) -> list[Passage]:
+    """Puts before each passage those of its headings that do not stand before it already."""
+    shown: defaultdict[int, frozenset[int]] = defaultdict(frozenset)
+    found: list[Passage] = []
+    for passage in chosen:
+        missing = [row for row in passage.headings if not shown[passage.reading].issuperset(row.lines)]
+        lines = passage.lines.union(*(row.lines for row in missing))
+        shown[passage.reading] |= lines
+        text = "\n".join([*(row.text for row in missing), passage.text])
+        tokens = passage.tokens + sum(count_tokens(row.text) for row in missing)
+        found.append(replace(passage, text=text, lines=lines, tokens=tokens) if missing else passage)
+    return found
 
 
-def _cut(reading: int, lines: Sequence[Row]) -> list[Passage]:
-    heights = sorted(row.bottom - row.top for row in lines)
+def _cut(reading: Reading) -> list[Passage]:
+    """Gives the passages of one reading, as if it were the only one."""
+    page = rows(reading)
+    above = headings(page)
+    long = {index for index, row in enumerate(page) if count_tokens(row.text) > HEADING_TOKENS}
+    heights = sorted(row.bottom - row.top for row in page)
     height = heights[len(heights) // 2] if heights else 0.0
     cut: list[Passage] = []
     block: list[Row] = []
-    tokens = 0
-    for row in (piece for line in lines for piece in _pieces(line)):
+    tokens = first = 0
+
+    def end() -> None:
+        cut.append(_passage(reading, block, tokens, tuple(page[index] for index in above[first] if index not in long)))
+
+    for index, row in ((index, piece) for index, whole in enumerate(page) for piece in _pieces(whole)):
         size = count_tokens(row.text)
         gap = row.top - block[-1].bottom if block else 0.0
         if block and (tokens + size > PASSAGE_TOKENS or (tokens > PASSAGE_TOKENS / 2 and gap > height)):
-            cut.append(_passage(reading, block, tokens))
+            end()
             block, tokens = [], 0
+        if not block:
+            first = index
         block.append(row)
         tokens += size
-    return [*cut, _passage(reading, block, tokens)] if block else cut
+    if block:
+        end()
+    return cut
 
 
 def _pieces(row: Row) -> list[Row]:
@@ -135,10 +157,14 @@ def _pieces(row: Row) -> list[Row]:
     ]
 
 
-def _passage(reading: int, block: Sequence[Row], tokens: int) -> Passage:
+def _passage(reading: Reading, block: Sequence[Row], tokens: int, above: tuple[Row, ...]) -> Passage:
+    text = "\n".join(row.text for row in block)
     return Passage(
-        reading=reading,
-        text="\n".join(row.text for row in block),
+        reading=0,
+        document_id=reading.document_id,
+        text=text,
         lines=frozenset(line for row in block for line in row.lines),
         tokens=tokens,
+        terms=text_terms(text),
+        headings=above,
     )

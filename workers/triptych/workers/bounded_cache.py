@@ -1,14 +1,11 @@
-"""Keeps what images were encoded to: a further question about an image neither prepares nor encodes it again."""
+"""Keeps values that may be wanted again, within a bound of bytes, until a document is purged."""
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from typing import Protocol
-
-from triptych.workers.engines.generation import Pixels
+from typing import Generic, Protocol, TypeVar
 
 
 class Sized(Protocol):
@@ -18,13 +15,11 @@ class Sized(Protocol):
         """Gives the memory that it takes."""
 
 
-def image_key(tenant: str, image: Pixels) -> Hashable:
-    """Names an image by its tenant and all its bytes: what is kept for one tenant serves no other."""
-    return tenant, hashlib.sha256(str(image.shape).encode() + image.tobytes()).digest()
+ValueT = TypeVar("ValueT", bound=Sized)
 
 
-class EncoderCache:
-    """The most recently used results within a bound of bytes. Thread-safe.
+class BoundedCache(Generic[ValueT]):
+    """The most recently used values within a bound of bytes. Thread-safe.
 
     Args:
         max_bytes: 0: nothing is kept.
@@ -35,7 +30,7 @@ class EncoderCache:
         self._max_bytes = max_bytes
         self._on_look = on_look
         self._lock = threading.Lock()
-        self._kept: OrderedDict[Hashable, Sized] = OrderedDict()
+        self._kept: OrderedDict[Hashable, tuple[ValueT, int]] = OrderedDict()
         self._bytes = 0
         self._purges = 0
 
@@ -44,31 +39,31 @@ class EncoderCache:
         """How many times it was emptied: what was begun before one of them is not kept after it."""
         return self._purges
 
-    def find(self, key: Hashable) -> Sized | None:
+    def find(self, key: Hashable) -> ValueT | None:
         """Gives what is kept."""
         with self._lock:
             found = self._kept.get(key)
             if found is not None:
                 self._kept.move_to_end(key)
         self._on_look(found is not None)
-        return found
+        return found[0] if found is not None else None
 
-    def keep(self, key: Hashable, value: Sized, *, purges: int) -> None:
+    def keep(self, key: Hashable, value: ValueT, *, purges: int) -> None:
         """Keeps a value; those unused the longest make room.
 
         Args:
-            key: Of `image_key`.
-            value: What it was encoded to.
-            purges: As it was when the image came.
+            key: Of everything that it depends on, and of whom it belongs to.
+            value: Its size must not change.
+            purges: As it was when its making began.
         """
         size = value.nbytes()
         with self._lock:
             if purges != self._purges or size > self._max_bytes or key in self._kept:
                 return
-            self._kept[key] = value
+            self._kept[key] = value, size
             self._bytes += size
             while self._bytes > self._max_bytes:
-                self._bytes -= self._kept.popitem(last=False)[1].nbytes()
+                self._bytes -= self._kept.popitem(last=False)[1][1]
 
     def forget(self) -> None:
         """Drops everything."""
