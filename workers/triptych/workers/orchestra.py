@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from pathlib import Path
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -17,7 +19,7 @@ from triptych.core import telemetry
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import TASK, Broker
 from triptych.core.cancellation import cancel_tree
-from triptych.core.errors import BackendUnavailable, CallTimeout, HostExhausted, QueueFull, from_status
+from triptych.core.errors import BackendUnavailable, CallTimeout, HostExhausted, JobCancelled, QueueFull, from_status
 from triptych.core.events import EventHub
 from triptych.core.media import HEAD_BYTES, checked_type
 from triptych.core.records import LANES
@@ -29,14 +31,21 @@ from triptych.v1.job_pb2 import JobEvent, JobOptions, JobResult, JobSpec, JobSta
 from triptych.workers import metrics
 from triptych.workers.attempt import Attempt
 from triptych.workers.claims import Claims
+from triptych.workers.converters import converter
+from triptych.workers.converters.limits import ConversionLimits
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
 from triptych.workers.reasoning.children import ChildOutcome
 from triptych.workers.reasoning.pipeline import answer
 from triptych.workers.stoppable import HandedBack, LeaseLost
+from triptych.workers.unit_store import UnitStore
 
 log = logging.getLogger("triptych.orchestra")
 T = TypeVar("T")
+
+# Processes that open documents, each of which may take `max_decoder_bytes`.
+CONVERSIONS_AT_ONCE = 4
+_COPY_BYTES = 8 << 20
 
 
 class Orchestra:
@@ -100,7 +109,7 @@ class Orchestra:
             leases.held(attempt),
             metrics.RUNNING.labels("reasoning").track_inprogress(),
         ):
-            task = asyncio.ensure_future(self._answer(attempt))
+            task = asyncio.ensure_future(self._answer(attempt, execution.units))
             attempt.call_on_stop(lambda: self._loop.call_soon_threadsafe(task.cancel))
             try:
                 result = await task
@@ -110,11 +119,13 @@ class Orchestra:
             except Exception as error:  # noqa: BLE001 - a bug becomes the job's outcome, and a log line
                 await asyncio.to_thread(execution.fail, attempt, error)
 
-    async def _answer(self, attempt: Attempt) -> JobResult:
+    async def _answer(self, attempt: Attempt, units: UnitStore) -> JobResult:
         async def report(event: JobEvent) -> None:
             await asyncio.to_thread(attempt.emit, event)
 
-        children = JobChildren(self._store, self._hub, self._submission, self._blobs, attempt)
+        children = JobChildren(
+            self._settings, self._store, self._hub, self._submission, self._blobs, units, self._turns, attempt
+        )
         return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report))
 
     async def _open(self) -> None:
@@ -122,6 +133,7 @@ class Orchestra:
         self._hub = EventHub(self._store, self._settings.redis_url)
         self._hub.start()
         self._submission = Submission(self._settings, self._store, self._broker, self._blobs)
+        self._turns = asyncio.Semaphore(CONVERSIONS_AT_ONCE)
 
     async def _close(self) -> None:
         await self._hub.stop()
@@ -140,8 +152,19 @@ class JobChildren:
     """
 
     def __init__(
-        self, store: AsyncStore, hub: EventHub, submission: Submission, blobs: BlobStore, attempt: Attempt
+        self,
+        settings: Settings,
+        store: AsyncStore,
+        hub: EventHub,
+        submission: Submission,
+        blobs: BlobStore,
+        units: UnitStore,
+        turns: asyncio.Semaphore,
+        attempt: Attempt,
     ) -> None:
+        self._settings = settings
+        self._units = units
+        self._turns = turns
         self._store = store
         self._hub = hub
         self._submission = submission
@@ -199,6 +222,39 @@ class JobChildren:
                 return work()
 
         return await asyncio.to_thread(in_unit)
+
+    async def convert(
+        self, unit: str, source: InputSource, media_type: str, *, spent: converter.Spent, depth: int
+    ) -> converter.Converted:
+        """See `Children.convert`."""
+        async with self._turns:
+            await asyncio.to_thread(self._attempt.hand.begin, unit)
+            try:
+                return await converter.convert(
+                    lambda path: asyncio.to_thread(self._save, source, path),
+                    self._keep,
+                    media_type,
+                    limits=ConversionLimits.of(self._settings),
+                    spent=spent,
+                    depth=depth,
+                )
+            finally:
+                await asyncio.shield(asyncio.to_thread(self._attempt.hand.settle, unit))
+
+    def _save(self, source: InputSource, path: Path) -> None:
+        with self._attempt.open(source) as file, path.open("wb") as target:
+            shutil.copyfileobj(file, target, _COPY_BYTES)
+
+    async def _keep(self, data: bytes) -> InputSource:
+        attempt = self._attempt
+
+        def write() -> str:
+            return self._units.write(attempt.holder, data, self._settings.blob_ttl_s)
+
+        blob = await _patiently(lambda: asyncio.to_thread(write))
+        if not blob:
+            raise JobCancelled("the job does not run any more")
+        return InputSource(blob=blob)
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""
