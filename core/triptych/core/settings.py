@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     """Bytes that may come out of one input of a reasoning job, at all depths together: documents that it holds, and the
     text and the XML of an office file. Also the largest single one."""
     max_unpack_depth: int = Field(3, ge=1, le=10)
-    """How deep documents of a reasoning job may stand in each other: 1 opens an archive, 2 an archive in an archive."""
+    """How deep archives and messages of a reasoning job may stand in each other: 1 opens none that is in another."""
     max_unpack_cpu_s: int = Field(120, ge=1, le=3600)
     """CPU seconds that opening one archive, message, office file, web page or video may take; its memory is bounded by
     `max_decoder_bytes`."""

@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from triptych.core.document_types import MESSAGE_TYPE, ZIP_TYPE
 from triptych.core.errors import InputTooLarge, InternalError, TriptychError
 from triptych.core.guarded_process import Limits, run_guarded
 from triptych.v1.common_pb2 import InputSource
@@ -22,6 +23,8 @@ log = logging.getLogger("triptych.converter")
 _FUNCTION = "triptych.workers.converters.converting:convert"
 # Beside members it writes texts, with a place for every line.
 _CONTENTS_BYTES = 64 << 20
+# Those that may hold documents which hold documents.
+_NESTING = frozenset({ZIP_TYPE, MESSAGE_TYPE})
 
 
 @dataclass(slots=True)
@@ -85,9 +88,11 @@ async def convert(
         InputTooLarge: It is in too many others, or takes too much.
         TriptychError: Why it cannot be read, or stored.
     """
-    if depth > limits.max_depth:
+    if depth > limits.max_depth and media_type in _NESTING:
         raise InputTooLarge(
-            f"documents in each other are opened {limits.max_depth} deep", limit=limits.max_depth, value=depth
+            f"archives and messages in each other are opened {limits.max_depth} deep",
+            limit=limits.max_depth,
+            value=depth,
         )
     left = limits.less(member_count=spent.member_count, size_bytes=spent.size_bytes)
     with tempfile.TemporaryDirectory(prefix="triptych-") as name:

@@ -20,7 +20,7 @@ class ConversionLimits:
     Attributes:
         max_member_count: Documents in it.
         max_bytes: That come out of it.
-        max_depth: Of documents in each other.
+        max_depth: Of archives and messages in each other.
         max_video_frames: Key frames of a video.
         max_page_pixels: Of one frame.
         max_cpu_s: CPU seconds.
