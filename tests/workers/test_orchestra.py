@@ -1,11 +1,16 @@
 """Reasoning jobs on a real Redis: what becomes of them and of their children when workers go and Redis is away."""
 
+import os
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
+from workers.converters.files import archive
 
 from triptych.core import jobs, lookup
 from triptych.core.blob_choice import open_blobs
+from triptych.core.blobs import blob_name, digest_of
 from triptych.core.broker import TASK, Broker, celery_app
 from triptych.core.errors import (
     CallTimeout,
@@ -17,6 +22,7 @@ from triptych.core.errors import (
     from_status,
 )
 from triptych.core.jobs import NewJob
+from triptych.core.purging import Purge
 from triptych.core.records import TERMINAL, JobRecord, new_job_id
 from triptych.core.settings import Settings
 from triptych.core.store import Store
@@ -55,10 +61,10 @@ class Worker:
         self.leases.start()
 
     def job(self, document_count=1, **facts):
-        sources = [
-            SourceDocument(input=InputSource(blob=self.blobs.put("t", b"%%PDF-1.7 %d" % n).name))
-            for n in range(document_count)
-        ]
+        return self.job_of(*(b"%%PDF-1.7 %d" % n for n in range(document_count)), **facts)
+
+    def job_of(self, *contents, **facts):
+        sources = [SourceDocument(input=InputSource(blob=self.blobs.put("t", data).name)) for data in contents]
         spec = JobSpec(reasoning=ReasoningSpec(question="Who?", documents=sources))
         job = NewJob(
             id=new_job_id(), tenant="t", kind="reasoning", lane=1, spec=spec.SerializeToString(),
@@ -143,6 +149,59 @@ def test_children_have_their_parents_cache_policy_and_count_as_readers_of_its_do
         f"jobs/{children[0].id}": False,
         f"jobs/{children[1].id}": True,
     }
+
+
+def test_what_is_in_an_archive_is_read_by_children_and_goes_with_it(worker):
+    inner = [b"%PDF-1.7 in an archive", b"\x89PNG\r\n\x1a\n in an archive"]
+    data = archive([("a.pdf", inner[0]), ("b.png", inner[1])])
+    digest = digest_of(blob_name(data))
+    job_id = worker.job_of(data, documents=(digest,))
+    first = worker.execution.claim("reasoning")
+    conducted = worker.orchestra.conduct(first, worker.execution, worker.leases)
+    children = [worker.claim_child(), worker.claim_child()]
+    assert {worker.blobs.read("t", child.job_spec().ocr.input.blob) for child in children} == set(inner)
+    assert all(digest in child.documents for child in children)
+    # The next attempt opens it again, and joins the children of the first.
+    first.stop(HandedBack("the worker shuts down"))
+    conducted.result(20)
+    worker.task()
+    for child in children:
+        worker.store.run(jobs.succeed(child.id, 1, BLANK))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
+    reports = worker.store.run(lookup.get(job_id, "t")).to_job().result.reasoning.documents
+    assert [(report.document_id, report.path) for report in reports] == [
+        ("d1", ""),
+        ("d1.1", "a.pdf"),
+        ("d1.2", "b.png"),
+    ]
+    assert len(worker.blobs.names("t")) == 3
+    purge = Purge(worker.store, worker.blobs, tenant="t", document=blob_name(data))
+    assert purge.remove().blob_count == 3
+    assert purge.traces() == 0
+    assert not worker.blobs.names("t")
+
+
+def test_a_cancelled_job_ends_the_process_that_opens_its_document(worker):
+    page = b"<html>" + b"<p>a</p>" * 3_000_000
+    job_id = worker.job_of(page)
+    worker.task()
+    while not (found := children_of(os.getpid(), "triptych.core.guarded_process")):
+        threading.Event().wait(0.01)
+    worker.store.run(jobs.cancel(job_id, "t"))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_CANCELLED
+    while found & children_of(os.getpid(), "triptych.core.guarded_process"):
+        threading.Event().wait(0.01)
+
+
+def children_of(pid, program):
+    """Processes that this one started and that still run a program."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            with suppress(OSError):
+                if program in Path(f"/proc/{child}/cmdline").read_text():
+                    found.add(child)
+    return found
 
 
 def test_children_are_kept_as_closely_as_their_parent(worker):
