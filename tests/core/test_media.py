@@ -4,8 +4,15 @@ import struct
 
 import pytest
 
+from triptych.core.document_types import DOCX_TYPE, PPTX_TYPE, XLSX_TYPE
 from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaTypeMismatch, MediaTypeUnsupported
 from triptych.core.media import check_pixels, checked_type, image_size, sniff
+
+
+def local(name):
+    """A local header of a ZIP archive, of an empty member."""
+    return struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 0, 0, 0, 0, len(name), 0) + name
+
 
 HEADS = {
     b"\x89PNG\r\n\x1a\n": "image/png",
@@ -37,7 +44,22 @@ HEADS = {
     b"GGGG": "",
     b"junk before\n%PDF-1.7": "application/pdf",
     b"<svg xmlns=": "",
-    b"PK\x03\x04": "",
+    b"PK\x03\x04": "application/zip",
+    b"PK\x05\x06": "application/zip",
+    local(b"[Content_Types].xml") + local(b"word/document.xml"): DOCX_TYPE,
+    local(b"_rels/.rels") + local(b"docProps/app.xml") + local(b"xl/workbook.xml"): XLSX_TYPE,
+    local(b"[Content_Types].xml") + local(b"ppt/presentation.xml"): PPTX_TYPE,
+    local(b"word/document.xml") + local(b"%PDF-1.7"): "application/zip",
+    local(b"mimetype") + b"application/vnd.oasis.opendocument.text": "",
+    b"<!DOCTYPE html><p>": "text/html",
+    b"\xef\xbb\xbf \n<!-- saved --><HTML lang=en>": "text/html",
+    "<html>".encode("utf-16"): "text/html",
+    b'<?xml version="1.0"?><html xmlns="x">': "text/html",
+    b'<?xml version="1.0"?><note>': "",
+    b"Received: by x\r\n\tfor y\r\nFrom: a@b\r\n\r\nHello": "message/rfc822",
+    b"From: a@b\nNote: no other field of a message\n\nHello": "",
+    b"Dear Ada,\nFrom: a@b\nTo: b@c\n": "",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "",
     b"hello": "",
     b"": "",
 }
@@ -61,8 +83,11 @@ def test_the_right_type_by_any_of_its_names_is_accepted():
     ("head", "stated", "error", "says"),
     [
         (b"", "", MediaCorrupt, "empty"),
-        (b"hello", "", MediaTypeUnsupported, "no PDF"),
-        (b"PK\x03\x04", "", MediaTypeUnsupported, "convert it to PDF"),
+        (b"hello", "", MediaTypeUnsupported, "no document, image, audio or video"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "", MediaTypeUnsupported, "save it as .docx"),
+        (b"Rar!\x1a\x07", "", MediaTypeUnsupported, "make it a .zip"),
+        (b"he\x00llo", "text/plain", MediaTypeUnsupported, "no document"),
+        (b"PK\x03\x04", "application/pdf", MediaTypeMismatch, "is application/zip"),
         (b"<svg xmlns=", "image/svg+xml", MediaTypeUnsupported, "SVG"),
         (b"%PDF-1.4", "image/png", MediaTypeMismatch, "is application/pdf"),
     ],
@@ -70,6 +95,20 @@ def test_the_right_type_by_any_of_its_names_is_accepted():
 def test_wrong_bytes_are_refused_with_a_reason(head, stated, error, says):
     with pytest.raises(error, match=says):
         checked_type(head, stated, "scan.pdf")
+
+
+def test_texts_are_what_they_are_said_to_be():
+    assert checked_type(b"hello", "", "notes.TXT") == "text/plain"
+    assert checked_type(b"a;b\n1;2", "text/csv; charset=utf-8") == "text/plain"
+    assert checked_type(b"From: a@b\nTo: c@d\n\n", "", "mail.txt") == "text/plain"
+    assert checked_type(b"From: a@b\nTo: c@d\n\n", "application/octet-stream") == "message/rfc822"
+    assert checked_type(b"<custom>", "", "page.htm") == "text/html"
+    assert checked_type(b"X-Odd: 1\n\n", "message/rfc822") == "message/rfc822"
+
+
+def test_whoever_opens_an_archive_sees_what_its_head_does_not_show():
+    assert checked_type(b"PK\x03\x04", DOCX_TYPE) == DOCX_TYPE
+    assert checked_type(b"PK\x03\x04", "application/vnd.ms-excel.sheet.macroEnabled.12") == XLSX_TYPE
 
 
 def test_a_claimed_size_is_read_without_decoding():

@@ -1,12 +1,17 @@
 """Reasoning jobs on a real Redis: what becomes of them and of their children when workers go and Redis is away."""
 
+import os
 import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from prometheus_client import REGISTRY
+from workers.converters.files import archive
 
 from triptych.core import jobs, lookup
 from triptych.core.blob_choice import open_blobs
+from triptych.core.blobs import blob_name, digest_of
 from triptych.core.broker import TASK, Broker, celery_app
 from triptych.core.errors import (
     CallTimeout,
@@ -57,11 +62,11 @@ class Worker:
         self.orchestra.start()
         self.leases.start()
 
-    def job(self, document_count=1, tenant="t", **facts):
-        sources = [
-            SourceDocument(input=InputSource(blob=self.blobs.put(tenant, b"%%PDF-1.7 %d" % n).name))
-            for n in range(document_count)
-        ]
+    def job(self, document_count=1, **facts):
+        return self.job_of(*(b"%%PDF-1.7 %d" % n for n in range(document_count)), **facts)
+
+    def job_of(self, *contents, tenant="t", **facts):
+        sources = [SourceDocument(input=InputSource(blob=self.blobs.put(tenant, data).name)) for data in contents]
         spec = JobSpec(reasoning=ReasoningSpec(question="Who?", documents=sources))
         job = NewJob(
             id=new_job_id(), tenant=tenant, kind="reasoning", lane=1, spec=spec.SerializeToString(),
@@ -172,6 +177,59 @@ def test_what_was_made_of_a_document_is_there_for_its_tenants_next_question_unti
 
 def looked(outcome):
     return REGISTRY.get_sample_value("triptych_reading_looks_total", {"outcome": outcome}) or 0
+
+
+def test_what_is_in_an_archive_is_read_by_children_and_goes_with_it(worker):
+    inner = [b"%PDF-1.7 in an archive", b"\x89PNG\r\n\x1a\n in an archive"]
+    data = archive([("a.pdf", inner[0]), ("b.png", inner[1])])
+    digest = digest_of(blob_name(data))
+    job_id = worker.job_of(data, documents=(digest,))
+    first = worker.execution.claim("reasoning")
+    conducted = worker.orchestra.conduct(first, worker.execution, worker.leases)
+    children = [worker.claim_child(), worker.claim_child()]
+    assert {worker.blobs.read("t", child.job_spec().ocr.input.blob) for child in children} == set(inner)
+    assert all(digest in child.documents for child in children)
+    # The next attempt opens it again, and joins the children of the first.
+    first.stop(HandedBack("the worker shuts down"))
+    conducted.result(20)
+    worker.task()
+    for child in children:
+        worker.store.run(jobs.succeed(child.id, 1, BLANK))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_SUCCEEDED
+    reports = worker.store.run(lookup.get(job_id, "t")).to_job().result.reasoning.documents
+    assert [(report.document_id, report.path) for report in reports] == [
+        ("d1", ""),
+        ("d1.1", "a.pdf"),
+        ("d1.2", "b.png"),
+    ]
+    assert len(worker.blobs.names("t")) == 3
+    purge = Purge(worker.store, worker.blobs, tenant="t", document=blob_name(data))
+    assert purge.remove().blob_count == 3
+    assert purge.traces() == 0
+    assert not worker.blobs.names("t")
+
+
+def test_a_cancelled_job_ends_the_process_that_opens_its_document(worker):
+    page = b"<html>" + b"<p>a</p>" * 3_000_000
+    job_id = worker.job_of(page)
+    worker.task()
+    while not (found := children_of(os.getpid(), "triptych.core.guarded_process")):
+        threading.Event().wait(0.01)
+    worker.store.run(jobs.cancel(job_id, "t"))
+    assert worker.until(job_id, TERMINAL) == S.JOB_STATE_CANCELLED
+    while found & children_of(os.getpid(), "triptych.core.guarded_process"):
+        threading.Event().wait(0.01)
+
+
+def children_of(pid, program):
+    """Processes that this one started and that still run a program."""
+    found = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            with suppress(OSError):
+                if program in Path(f"/proc/{child}/cmdline").read_text():
+                    found.add(child)
+    return found
 
 
 def test_children_are_kept_as_closely_as_their_parent(worker):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -52,7 +52,10 @@ def ask(
     server: Server,
     as_json: bool,
 ) -> None:
-    """Answers QUESTION from FILES (PDFs, images, audio) and shows where the answer stands.
+    """Answers QUESTION from FILES and shows where the answer stands.
+
+    FILES are PDFs, images, audio, video (what is said and what is shown), Word, Excel and PowerPoint files, web pages,
+    messages (.eml) with what is attached, texts and .zip archives of all these.
 
     Ends with exit code 4 if the documents do not say.
     """
@@ -119,10 +122,9 @@ def answer(
     try:
         job, outcome = run_job(client, spec, timeout_s=timeout_s, quiet=quietly, data_class=data_class)
     except StageFailed as error:
-        document = error.metadata.get("document_id", "")
-        if document in (names := by_document(files)):
-            # People know their files, not the ids that they got on the way.
-            error.message = error.message.replace(f"document '{document}'", f"'{names[document].name}'")
+        # People know their files, not the ids that they got on the way.
+        for document, file in by_document(files).items():
+            error.message = error.message.replace(f"document '{document}'", f"'{file.name}'")
         raise
     return job, outcome.reasoning
 
@@ -130,6 +132,16 @@ def answer(
 def by_document(files: tuple[Path, ...]) -> dict[str, Path]:
     """Gives the file of each document id."""
     return {f"d{number}": file for number, file in enumerate(files, 1)}
+
+
+def names_of(result: ReasoningResult, files: tuple[Path, ...]) -> dict[str, str]:
+    """Gives the name of each document id, also of those that were in a file: "mail.eml: scan.pdf"."""
+    names = {document: file.name for document, file in by_document(files).items()}
+    for report in result.documents:
+        if report.parent_document_id:
+            parent = names.get(report.parent_document_id, report.parent_document_id)
+            names[report.document_id] = f"{parent}: {report.path}"
+    return names
 
 
 def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
@@ -140,7 +152,7 @@ def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
     status = enum_word(AnswerStatus, result.answer.status).replace("_", " ")
     grounded = f", groundedness {result.answer.groundedness:.2f}" if result.answer.HasField("groundedness") else ""
     click.echo(f"status: {status}{grounded}")
-    names = by_document(files)
+    names = names_of(result, files)
     for found in result.evidence:
         click.echo(evidence.line(found, names))
     used = dict.fromkeys(
@@ -152,12 +164,12 @@ def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
         click.echo(f"models: {', '.join(used)}")
     for report in result.documents:
         if report.HasField("error"):
-            name: Any = names.get(report.document_id, report.document_id)
+            name = names.get(report.document_id, report.document_id)
             click.secho(f"error: {name}: {report.error.message}", fg="red", err=True)
 
 
 def draw(result: ReasoningResult, files: tuple[Path, ...], folder: Path, password: str = "") -> list[Path]:
-    """Writes a picture per piece of evidence."""
+    """Writes a picture per piece of evidence that has a page or a sound of the files themselves."""
     from triptych.cli.pictures import draw_evidence
 
     names = by_document(files)
@@ -165,5 +177,5 @@ def draw(result: ReasoningResult, files: tuple[Path, ...], folder: Path, passwor
     return [
         draw_evidence(found, names[found.document_id], folder, password)
         for found in result.evidence
-        if found.document_id in names
+        if found.document_id in names and not found.HasField("text") and not found.page.HasField("frame_ms")
     ]

@@ -23,6 +23,7 @@ EXTRAS = {
     "service": ("celery", "redis", "prometheus_client", "grpc_health", "grpc_reflection", "jsonschema", "uvloop"),
     "worker": ("numpy", "PIL", "pypdfium2", "rapidfuzz"),
     "speech": ("faster_whisper", "ctranslate2"),
+    "documents": ("docx", "pptx", "openpyxl", "lxml", "av"),
     "ocr": ("onnxruntime", "cv2", "pyclipper"),
     "vision": ("torch", "transformers", "gguf"),
 }

@@ -1,9 +1,8 @@
-"""Evidence as lines: file, page and box in percent, or span in minutes and seconds, and the quote."""
+"""Evidence as lines: file, page and box in percent, span in minutes and seconds or part of a text, and the quote."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.cli.printing import clock, enum_word
@@ -29,15 +28,18 @@ def place(evidence: Evidence) -> str:
     """Gives where in its document a piece of evidence is."""
     if evidence.HasField("audio"):
         return f"{clock(evidence.audio.start_ms)} - {clock(evidence.audio.end_ms)}"
+    if evidence.HasField("text"):
+        return evidence.text.part
+    if evidence.page.HasField("frame_ms"):
+        return f"shown at {clock(evidence.page.frame_ms)}, {percent_box(evidence.page.polygon)}"
     return f"page {evidence.page.page_number}, {percent_box(evidence.page.polygon)}"
 
 
-def line(evidence: Evidence, files: Mapping[str, Path]) -> str:
-    """Gives one piece of evidence as one line."""
+def line(evidence: Evidence, names: Mapping[str, str]) -> str:
+    """Gives one piece of evidence as one line; documents have their names by id."""
     from triptych.v1.reasoning_pb2 import QuoteMatch
 
-    file = files.get(evidence.document_id)
-    parts = [f"[{evidence.evidence_id}]", file.name if file else evidence.document_id, place(evidence)]
+    parts = [f"[{evidence.evidence_id}]", names.get(evidence.document_id, evidence.document_id), place(evidence)]
     if evidence.quote:
         # The quote stays one line, whatever line breaks the document has.
         parts.append(f'"{" ".join(evidence.quote.split())}"')

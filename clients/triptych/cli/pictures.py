@@ -55,7 +55,7 @@ def draw_evidence(evidence: Evidence, file: Path, folder: Path, password: str = 
     else:
         image = _page(file, evidence.page.page_number, password)
         _box(image, list(evidence.page.polygon))
-    image = _with_caption(image, line(evidence, {evidence.document_id: file}))
+    image = _with_caption(image, line(evidence, {evidence.document_id: file.name}))
     path = folder / f"{evidence.evidence_id}-{file.stem}.png"
     image.save(path)
     return path

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import struct
 
+from triptych.core.document_types import (
+    DOCUMENT_ALIASES,
+    OFFICE_TYPES,
+    TEXTUAL_TYPES,
+    ZIP_TYPE,
+    document_hint,
+    sniff_document,
+    text_type,
+)
 from triptych.core.errors import InputTooLarge, MediaCorrupt, MediaTypeMismatch, MediaTypeUnsupported
 
 PDF_TYPE = "application/pdf"
@@ -17,6 +25,8 @@ AUDIO_TYPES = frozenset({
     "video/quicktime", "video/x-matroska", "video/x-msvideo", "video/mpeg", "video/mp2t", "video/x-ms-asf",
     "video/x-flv",
 })  # fmt: skip
+# Those that may hold pictures that move.
+VIDEO_TYPES = frozenset(media_type for media_type in AUDIO_TYPES if media_type.startswith("video/"))
 # Types that people use for the same bytes.
 _ALIASES = {
     "image/jpg": "image/jpeg", "image/pjpeg": "image/jpeg", "image/x-png": "image/png", "image/tif": "image/tiff",
@@ -30,6 +40,7 @@ _ALIASES = {
     "audio/eac3": "audio/ac3", "audio/x-ac3": "audio/ac3", "audio/vnd.dolby.dd-raw": "audio/ac3",
     "audio/wavpack": "audio/x-wavpack", "audio/au": "audio/basic", "audio/x-au": "audio/basic",
     "video/flv": "video/x-flv", "video/mpeg2": "video/mpeg",
+    **DOCUMENT_ALIASES,
 }  # fmt: skip
 # A container may hold audio alone or a film with it: both names are right.
 _SAME = ({"audio/mp4", "video/mp4", "video/quicktime"}, {"audio/webm", "video/webm", "video/x-matroska"})
@@ -85,9 +96,15 @@ def sniff(head: bytes) -> str:
         return "video/mp2t"
     if head[:4] == b"\x1aE\xdf\xa3":
         return "video/webm" if b"webm" in head[:128] else "video/x-matroska"
+    # Before PDF: an archive may hold one, as it is, right at its beginning.
+    if head.startswith(b"PK"):
+        return sniff_document(head)
     # PDF readers accept the header anywhere in the first KiB.
     if b"%PDF-" in head[:1024]:
         return PDF_TYPE
+    # Before sound: text in UTF-16 begins as a frame of MPEG audio may.
+    if document := sniff_document(head):
+        return document
     if len(head) > 2 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0:
         return "audio/aac" if head[1] & 0x06 == 0 else "audio/mpeg"
     return ""
@@ -114,10 +131,17 @@ def checked_type(head: bytes, stated: str, display_name: str = "") -> str:
     what = f"'{display_name}'" if display_name else "the input"
     if not head:
         raise MediaCorrupt(f"{what} is empty")
-    found = sniff(head)
-    if not found:
-        raise MediaTypeUnsupported(f"{what} is no PDF, image or audio that can be read{_hint(head)}")
     wanted = _canonical(stated)
+    found = sniff(head)
+    if not found or found in TEXTUAL_TYPES:
+        found = text_type(head, wanted, display_name) or found
+    # Where the head does not show what is in an archive, whoever opens it will see.
+    if found == ZIP_TYPE and wanted in OFFICE_TYPES:
+        found = wanted
+    if not found:
+        raise MediaTypeUnsupported(
+            f"{what} is no document, image, audio or video that can be read{document_hint(head)}"
+        )
     if wanted and wanted != found and not any({wanted, found} <= group for group in _SAME):
         raise MediaTypeMismatch(f"{what} was stated to be {stated} but is {found}")
     return found
@@ -168,11 +192,3 @@ def _canonical(stated: str) -> str:
     bare = stated.split(";", 1)[0].strip().lower()
     # "application/octet-stream" says that the caller does not know.
     return "" if bare == "application/octet-stream" else _ALIASES.get(bare, bare)
-
-
-def _hint(head: bytes) -> str:
-    if head.startswith(b"PK\x03\x04"):
-        return " (it is a ZIP or an Office document: convert it to PDF)"
-    if re.match(rb"\s*(<\?xml|<svg|<!doctype|<html)", head[:256], re.IGNORECASE):
-        return " (it is SVG, XML or HTML)"
-    return ""

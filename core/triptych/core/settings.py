@@ -93,6 +93,19 @@ class Settings(BaseSettings):
     max_decoder_bytes: int = Field(1024 * MIB, ge=256 * MIB)
     """Memory that the process which decodes a document may take, beside the file and the finished page. A decoded page
     of `max_page_pixels` takes 4 bytes for each."""
+    max_member_count: int = Field(256, ge=1, le=10_000)
+    """Most documents that one input of a reasoning job may hold (attachments, members of an archive, pictures of an
+    office file), at all depths together."""
+    max_unpacked_bytes: int = Field(512 * MIB, ge=MIB)
+    """Bytes that may come out of one input of a reasoning job, at all depths together: documents that it holds, and the
+    text and the XML of an office file. Also the largest single one."""
+    max_unpack_depth: int = Field(3, ge=1, le=10)
+    """How deep archives and messages of a reasoning job may stand in each other: 1 opens none that is in another."""
+    max_unpack_cpu_s: int = Field(120, ge=1, le=3600)
+    """CPU seconds that opening one archive, message, office file, web page or video may take; its memory is bounded by
+    `max_decoder_bytes`."""
+    max_video_frames: int = Field(64, ge=0, le=1000)
+    """Most key frames of a video that are read, at most one in two seconds; 0: videos are only heard."""
     max_pending_per_lane: int = Field(10_000, ge=1)
     """Jobs that may wait in one lane; beyond, callers get QUEUE_FULL. One tenant may fill a lane; each other one keeps
     its share of so many places."""

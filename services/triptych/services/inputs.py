@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from triptych.core.blobs import BlobStore
+from triptych.core.document_types import DOCUMENT_TYPES
 from triptych.core.errors import FieldInvalid, InputTooLarge, MediaTypeUnsupported, TriptychError, UriNotAllowed
 from triptych.core.media import AUDIO_TYPES, HEAD_BYTES, IMAGE_TYPES, PDF_TYPE, check_pixels, checked_type
 from triptych.core.settings import Settings
@@ -18,7 +19,7 @@ _READABLE = {
     "transcription": (AUDIO_TYPES, "audio or video"),
     "ocr": (PAGE_TYPES, "a PDF or an image"),
     "vision": (PAGE_TYPES, "an image or a PDF"),
-    "reasoning": (PAGE_TYPES | AUDIO_TYPES, "a PDF, an image or audio"),
+    "reasoning": (PAGE_TYPES | AUDIO_TYPES | DOCUMENT_TYPES, "documents, images, audio and video"),
 }
 
 
@@ -94,5 +95,8 @@ def _head(source: InputSource, field: str, tenant: str, blobs: BlobStore, settin
 def _check_parts(document: SourceDocument, media_type: str, path: str) -> None:
     if media_type in AUDIO_TYPES:
         need(not document.pages, f"{path}.pages", f"{media_type} has no pages")
+    elif media_type in DOCUMENT_TYPES:
+        need(not document.pages, f"{path}.pages", f"{media_type} is read as a whole, not by pages")
+        need(not document.clips, f"{path}.clips", f"{media_type} has no times")
     else:
         need(not document.clips, f"{path}.clips", f"{media_type} has no times")

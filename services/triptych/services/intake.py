@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from triptych.core import load, lookup
+from triptych.core.document_types import DOCUMENT_TYPES
 from triptych.core.errors import FieldInvalid, HostExhausted, ModelNotFound, NoWorker
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
@@ -180,5 +181,7 @@ def _kinds_needed(kind: str, types: list[str]) -> list[str]:
     """The kinds of workers without which the job would only wait; a worker loads the model that is wanted."""
     if kind != "reasoning":
         return [kind]
-    children = {"transcription" if media_type in AUDIO_TYPES else "ocr" for media_type in types}
+    # What is in an archive or a message, only its reader sees.
+    seen = [media_type for media_type in types if media_type not in DOCUMENT_TYPES]
+    children = {"transcription" if media_type in AUDIO_TYPES else "ocr" for media_type in seen}
     return [kind, "vision", *sorted(children)]

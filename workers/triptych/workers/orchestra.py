@@ -6,11 +6,13 @@ import asyncio
 import contextlib
 import hashlib
 import logging
+import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from celery import Celery
@@ -19,7 +21,7 @@ from triptych.core import telemetry
 from triptych.core.blobs import BlobStore
 from triptych.core.broker import TASK, Broker
 from triptych.core.cancellation import cancel_tree
-from triptych.core.errors import BackendUnavailable, CallTimeout, HostExhausted, QueueFull, from_status
+from triptych.core.errors import BackendUnavailable, CallTimeout, HostExhausted, JobCancelled, QueueFull, from_status
 from triptych.core.events import EventHub
 from triptych.core.media import HEAD_BYTES, checked_type
 from triptych.core.pipelines.catalogue import Pipelines
@@ -33,18 +35,24 @@ from triptych.workers import metrics
 from triptych.workers.attempt import Attempt
 from triptych.workers.bounded_cache import BoundedCache
 from triptych.workers.claims import Claims
+from triptych.workers.converters import converter
+from triptych.workers.converters.limits import ConversionLimits
 from triptych.workers.execution import Execution
 from triptych.workers.leases import Leases
 from triptych.workers.reasoning.children import ChildOutcome, OnProgress
 from triptych.workers.reasoning.pipeline import answer
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.stoppable import HandedBack, LeaseLost
+from triptych.workers.unit_store import UnitStore
 
 log = logging.getLogger("triptych.orchestra")
 T = TypeVar("T")
 
 # Between two looks at how far a child is.
 FOLLOW_EVERY_S = 0.5
+# Processes that open documents, each of which may take `max_decoder_bytes`.
+CONVERSIONS_AT_ONCE = 4
+_COPY_BYTES = 8 << 20
 
 
 class Orchestra:
@@ -115,7 +123,7 @@ class Orchestra:
             leases.held(attempt),
             metrics.RUNNING.labels("reasoning").track_inprogress(),
         ):
-            task = asyncio.ensure_future(self._answer(attempt))
+            task = asyncio.ensure_future(self._answer(attempt, execution.units))
             attempt.call_on_stop(lambda: self._loop.call_soon_threadsafe(task.cancel))
             try:
                 result = await task
@@ -125,11 +133,21 @@ class Orchestra:
             except Exception as error:  # noqa: BLE001 - a bug becomes the job's outcome, and a log line
                 await asyncio.to_thread(execution.fail, attempt, error)
 
-    async def _answer(self, attempt: Attempt) -> JobResult:
+    async def _answer(self, attempt: Attempt, units: UnitStore) -> JobResult:
         async def report(event: JobEvent) -> None:
             await asyncio.to_thread(attempt.emit, event)
 
-        children = JobChildren(self._store, self._hub, self._submission, self._blobs, self._readings, attempt)
+        children = JobChildren(
+            self._settings,
+            self._store,
+            self._hub,
+            self._submission,
+            self._blobs,
+            units,
+            self._turns,
+            self._readings,
+            attempt,
+        )
         return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report, self._pipelines))
 
     async def _open(self) -> None:
@@ -137,6 +155,7 @@ class Orchestra:
         self._hub = EventHub(self._store, self._settings.redis_url)
         self._hub.start()
         self._submission = Submission(self._settings, self._store, self._broker, self._blobs)
+        self._turns = asyncio.Semaphore(CONVERSIONS_AT_ONCE)
 
     async def _close(self) -> None:
         await self._hub.stop()
@@ -171,13 +190,19 @@ class JobChildren:
 
     def __init__(
         self,
+        settings: Settings,
         store: AsyncStore,
         hub: EventHub,
         submission: Submission,
         blobs: BlobStore,
+        units: UnitStore,
+        turns: asyncio.Semaphore,
         readings: ReadingCache,
         attempt: Attempt,
     ) -> None:
+        self._settings = settings
+        self._units = units
+        self._turns = turns
         self._store = store
         self._hub = hub
         self._submission = submission
@@ -274,6 +299,39 @@ class JobChildren:
             known = Readings(await self.compute("readings", make))
             self._readings.keep((attempt.tenant, key), known, purges=purges)
         return known.readings
+
+    async def convert(
+        self, unit: str, source: InputSource, media_type: str, *, spent: converter.Spent, depth: int
+    ) -> converter.Converted:
+        """See `Children.convert`."""
+        async with self._turns:
+            await asyncio.to_thread(self._attempt.hand.begin, unit)
+            try:
+                return await converter.convert(
+                    lambda path: asyncio.to_thread(self._save, source, path),
+                    self._keep,
+                    media_type,
+                    limits=ConversionLimits.of(self._settings),
+                    spent=spent,
+                    depth=depth,
+                )
+            finally:
+                await asyncio.shield(asyncio.to_thread(self._attempt.hand.settle, unit))
+
+    def _save(self, source: InputSource, path: Path) -> None:
+        with self._attempt.open(source) as file, path.open("wb") as target:
+            shutil.copyfileobj(file, target, _COPY_BYTES)
+
+    async def _keep(self, data: bytes) -> InputSource:
+        attempt = self._attempt
+
+        def write() -> str:
+            return self._units.write(attempt.holder, data, self._settings.blob_ttl_s)
+
+        blob = await _patiently(lambda: asyncio.to_thread(write))
+        if not blob:
+            raise JobCancelled("the job does not run any more")
+        return InputSource(blob=blob)
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""

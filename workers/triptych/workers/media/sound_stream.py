@@ -20,7 +20,7 @@ MAX_CHANNELS = 8
 _CONTAINERS = (
     "wav,mp3,flac,ogg,mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,aac,aiff,amr,caf,avi,mpeg,au,w64,mpegts,asf,flv,wv,ac3,eac3"
 )
-_OPEN_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
+OPEN_OPTIONS = {"format_whitelist": _CONTAINERS, "protocol_whitelist": "none"}
 # Those that were seen to find a time to the sample, or to the millisecond in which their clock counts.
 _EXACT = frozenset({
     "wav", "w64", "mp3", "flac", "ogg", "mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm", "aac", "aiff", "au", "caf",
@@ -62,7 +62,7 @@ class SoundStream:
         self.first: int | None = 0
         with self._errors():
             self._container: Any = av.open(
-                file, mode="r", metadata_errors="ignore", options=_OPEN_OPTIONS, buffer_size=_BUFFER_BYTES
+                file, mode="r", metadata_errors="ignore", options=OPEN_OPTIONS, buffer_size=_BUFFER_BYTES
             )
             self._stream = _chosen(self._container.streams.audio, index)
         for other in self._container.streams:

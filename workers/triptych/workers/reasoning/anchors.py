@@ -1,11 +1,11 @@
-"""Turns a span of recognized text into its place on the page or in the recording."""
+"""Turns a span of recognized text into its place on the page, in the recording or in the text."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from triptych.core.page_turns import turned
-from triptych.v1.common_pb2 import AudioAnchor, PageAnchor
+from triptych.v1.common_pb2 import AudioAnchor, PageAnchor, TextAnchor
 from triptych.v1.reasoning_pb2 import Evidence
 from triptych.workers.reasoning.layout import box_of
 from triptych.workers.reasoning.matching import Span
@@ -28,8 +28,12 @@ def anchored(reading: Reading, span: Span) -> Evidence:
                 polygon=turned(_polygon(marks, span), -reading.turn),
                 text_start=span.start,
                 text_end=span.end,
+                frame_ms=reading.frame_ms,
             )
         )
+    elif reading.is_text:
+        part = reading.part(span.start, span.end)
+        evidence.text.CopyFrom(TextAnchor(part=part, text_start=span.start, text_end=span.end))
     else:
         evidence.audio.CopyFrom(
             AudioAnchor(

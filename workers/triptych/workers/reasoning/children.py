@@ -8,6 +8,7 @@ from typing import Protocol, TypeVar
 
 from triptych.v1.common_pb2 import InputSource, ModelRef
 from triptych.v1.job_pb2 import JobProgress, JobResult, JobSpec
+from triptych.workers.converters.converter import Converted, Spent
 from triptych.workers.reasoning.readings import Reading
 
 T = TypeVar("T")
@@ -65,6 +66,17 @@ class Children(Protocol):
         Args:
             key: Of all that they depend on; empty: they are made, and not kept.
             make: Makes them, away from the loop and as a unit of the job, see `compute`.
+        """
+
+    async def convert(self, unit: str, source: InputSource, media_type: str, *, spent: Spent, depth: int) -> Converted:
+        """Opens an archive, a message, an office file, a web page or a video, as a unit of the job; see `converter`.
+
+        What is in it becomes inputs that live as long as those of the request, and a purge of the request's documents
+        removes them, too.
+
+        Raises:
+            WorkerLost: Workers died on it as often as is allowed.
+            TriptychError: It cannot be read.
         """
 
     async def media_type(self, source: InputSource) -> str:

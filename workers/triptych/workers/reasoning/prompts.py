@@ -87,7 +87,7 @@ def tidy(text: str, question: str) -> str:
 
 
 def _heading(reading: Reading) -> str:
-    place = f", page {reading.page_number}" if reading.page_number else ", recording"
+    place = f", page {reading.page_number}" if reading.page_number else "" if reading.is_text else ", recording"
     return f"Document {reading.title}{place}:"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +11,7 @@ from typing import Any, TypeVar
 from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.transcription_pb2 import TranscriptionResult
+from triptych.workers.converters.contents import Contents
 
 T = TypeVar("T")
 
@@ -19,6 +21,7 @@ left."""
 
 # Measured: a word with its mark, its quad and what searches make of its signs.
 _WORD_BYTES, _SIGN_BYTES = 520, 40
+_WORD = re.compile(r"\S+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,19 +49,21 @@ class Mark:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """The recognized text of one page or one recording.
+    """The recognized text of one page or one recording, or the text of a document that has neither.
 
     Attributes:
         document_id: Key of its document in the request.
         title: Name of the document for people and models.
-        page_number: 1-based page; 0 for a recording.
+        page_number: 1-based page, of a video the number of its key frame; 0 for a recording or a text.
         text: The text, as `OcrPage.text` or `TranscriptionResult.text` has it.
         marks: Words in order of `start`.
         lines: Span in `text` of every line or segment.
-        quads: Corners of every line; empty for a recording.
+        quads: Corners of every line; empty for a recording or a text.
         aspect: Width of the upright page over its height.
         speakers: Who speaks each segment, "" if that is not known; empty for a page.
         turn: Degrees clockwise by which the page as shown has to be turned to stand upright.
+        parts: Of a text: from where on which part of its document it is, (start, name for people), ascending.
+        frame_ms: Of a video's key frame: when it is shown, in milliseconds.
     """
 
     document_id: str
@@ -88,6 +93,27 @@ class Reading:
         """Estimates the memory that it takes with all that is made of it."""
         return _WORD_BYTES * len(self.marks) + _SIGN_BYTES * len(self.text)
 
+    parts: Sequence[tuple[int, str]] = ()
+    frame_ms: int | None = None
+
+    @property
+    def is_text(self) -> bool:
+        """Whether it is the text of a document that has neither pages nor sound."""
+        return not self.page_number and bool(self.parts)
+
+    def part(self, start: int, end: int) -> str:
+        """Names the parts of the document that a span of a text touches: "slide 3", "sheet 'Costs', B7 to B9"."""
+        first = self._part_at(start)
+        last = self._part_at(max(start, end - 1))
+        group, comma, place = last.rpartition(", ")
+        if comma and first.startswith(f"{group}, "):
+            last = place
+        return first if last in {first, first.rpartition(", ")[2]} else f"{first} to {last}"
+
+    def _part_at(self, place: int) -> str:
+        at = bisect_right(self.parts, place, key=lambda part: part[0]) - 1
+        return self.parts[max(0, at)][1]
+
     def marks_between(self, start: int, end: int) -> list[Mark]:
         """Gives the words that a span of the text touches."""
         return list(self.marks[self.mark_at(start) : bisect_left(self.marks, end, key=lambda mark: mark.start)])
@@ -97,7 +123,7 @@ class Reading:
         return bisect_right(self.marks, start, key=lambda mark: mark.end)
 
 
-def read_page(document_id: str, page: OcrPage, *, title: str = "") -> Reading:
+def read_page(document_id: str, page: OcrPage, *, title: str = "", frame_ms: int | None = None) -> Reading:
     """Makes a reading of a recognized page."""
     turn = page.applied_rotation_degrees
     width, height = (page.width_px, page.height_px) if turn % 180 == 0 else (page.height_px, page.width_px)
@@ -130,6 +156,7 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "") -> Reading:
         quads=quads,
         aspect=width / height if width and height else 1.0,
         turn=turn,
+        frame_ms=frame_ms,
     )
 
 
@@ -165,6 +192,24 @@ def read_recording(document_id: str, transcript: TranscriptionResult, *, title: 
         marks=marks,
         lines=[(segment.text_start, segment.text_end) for segment in transcript.segments],
         speakers=[segment.speaker for segment in transcript.segments],
+    )
+
+
+def read_text(document_id: str, contents: Contents, *, title: str = "") -> Reading:
+    """Makes a reading of the text of a document that has neither pages nor sound."""
+    text = contents.text or ""
+    return Reading(
+        document_id=document_id,
+        title=title or document_id,
+        page_number=0,
+        text=text,
+        marks=[
+            Mark(start=start + word.start(), end=start + word.end(), line=index, confidence=None)
+            for index, (start, end) in enumerate(contents.lines)
+            for word in _WORD.finditer(text[start:end])
+        ],
+        lines=contents.lines,
+        parts=contents.parts or [(0, "body")],
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from triptych.core.document_types import DOCUMENT_TYPES
 from triptych.core.errors import FieldInvalid
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
@@ -56,6 +57,8 @@ def check_parts(document: SourceDocument, index: int, media_type: str) -> None:
     """
     if media_type in AUDIO_TYPES and document.pages:
         raise FieldInvalid(f"documents[{index}].pages", f"a recording ({media_type}) has no pages; use clips")
+    if media_type in DOCUMENT_TYPES and document.pages:
+        raise FieldInvalid(f"documents[{index}].pages", f"{media_type} is read as a whole, not by pages")
     if media_type not in AUDIO_TYPES and document.clips:
         raise FieldInvalid(f"documents[{index}].clips", f"{media_type} has no audio; use pages")
 
