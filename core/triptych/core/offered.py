@@ -20,7 +20,6 @@ def check_offered(spec: JobSpec) -> None:
     elif which == "reasoning":
         config = spec.reasoning.config
         _check_ocr(config.ocr)
-        _refuse(bool(spec.reasoning.output_json_schema), "output_json_schema", "ask for text")
         sees = config.strategy == ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES
         _refuse(sees, "REASONING_STRATEGY_TEXT_AND_IMAGES", "use AUTO or TEXT, which answer from recognized text")
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from triptych.core.errors import FeatureDisabled, FieldInvalid, InputTooLarge
 from triptych.core.output_options import check_output_options, output_options
+from triptych.core.schema_values import wanted_values
 from triptych.core.settings import Settings
 from triptych.services.fields import few, in_range, language, need, short
 from triptych.services.schemas import check_schema
@@ -182,9 +184,11 @@ def _reasoning(spec: ReasoningSpec, path: str, settings: Settings) -> None:
         seen.add(name)
         _pages(document.pages, f"{place}.pages", settings)
         _clips(document.clips, f"{place}.clips")
-    need(bool(spec.question.strip()), f"{path}.question", "is empty")
+    need(bool(spec.question.strip() or spec.output_json_schema), f"{path}.question", "is empty")
     short(spec.question, 8000, f"{path}.question")
     check_schema(spec.output_json_schema, f"{path}.output_json_schema")
+    if spec.output_json_schema:
+        wanted_values(json.loads(spec.output_json_schema), f"{path}.output_json_schema")
     config, place = spec.config, f"{path}.config"
     _ocr_config(config.ocr, f"{place}.ocr", settings)
     _transcription_config(config.transcription, f"{place}.transcription")
@@ -195,6 +199,7 @@ def _reasoning(spec: ReasoningSpec, path: str, settings: Settings) -> None:
             "must be empty; what an answer can be held to is the specification's own output_json_schema",
         )
     in_range(config, "max_evidence_count", 1, 50, place)
+    in_range(config, "min_confidence", 0, 1, place)
 
 
 _CHECKS: dict[str, Callable[[Any, str, Settings], None]] = {

@@ -115,7 +115,8 @@ class Orchestra:
             await asyncio.to_thread(attempt.emit, event)
 
         children = JobChildren(self._store, self._hub, self._submission, self._blobs, attempt)
-        return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report))
+        has_layout = bool(self._settings.layout_model and self._settings.table_model)
+        return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report, has_layout=has_layout))
 
     async def _open(self) -> None:
         self._store = AsyncStore(self._settings.redis_url)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from triptych.core.page_turns import turned
-from triptych.v1.ocr_pb2 import OcrPage
+from triptych.v1.ocr_pb2 import OcrPage, OcrTable
 from triptych.v1.transcription_pb2 import TranscriptionResult
 
 Quad = tuple[float, ...]
@@ -52,6 +52,7 @@ class Reading:
         quads: Corners of every line; empty for a recording.
         aspect: Width of the upright page over its height.
         turn: Degrees clockwise by which the page as shown has to be turned to stand upright.
+        tables: Tables of the page, on the upright page; empty unless layout was asked for.
     """
 
     document_id: str
@@ -63,6 +64,7 @@ class Reading:
     quads: Sequence[Quad] = field(default=())
     aspect: float = 1.0
     turn: int = 0
+    tables: Sequence[OcrTable] = ()
 
     def marks_between(self, start: int, end: int) -> list[Mark]:
         """Gives the words that a span of the text touches."""
@@ -106,6 +108,7 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "") -> Reading:
         quads=quads,
         aspect=width / height if width and height else 1.0,
         turn=turn,
+        tables=[_upright(table, turn) for table in page.tables],
     )
 
 
@@ -149,6 +152,15 @@ def bounds(quads: Sequence[Quad]) -> Quad:
     ys = [y for quad in quads for y in quad[1::2]]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     return (left, top, right, top, right, bottom, left, bottom)
+
+
+def _upright(table: OcrTable, turn: int) -> OcrTable:
+    copy = OcrTable()
+    copy.CopyFrom(table)
+    copy.polygon[:] = turned(table.polygon, turn)
+    for cell in copy.cells:
+        cell.polygon[:] = turned(cell.polygon, turn)
+    return copy
 
 
 def _word_spans(text: str, line: tuple[int, int], words: Sequence[str]) -> list[tuple[int, int]] | None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from triptych.core.errors import FieldInvalid
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
 from triptych.core.output_options import output_options
+from triptych.core.schema_values import wanted_values
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
 
@@ -27,10 +29,12 @@ def checked(spec: ReasoningSpec) -> ReasoningSpec:
     """
     if not 1 <= len(spec.documents) <= MAX_DOCUMENTS:
         raise FieldInvalid("documents", f"give 1 to {MAX_DOCUMENTS} documents, not {len(spec.documents)}")
-    if not spec.question.strip():
+    if not (spec.question.strip() or spec.output_json_schema):
         raise FieldInvalid("question", "ask something")
     if len(spec.question) > MAX_QUESTION_CHARS:
         raise FieldInvalid("question", f"at most {MAX_QUESTION_CHARS} code points, not {len(spec.question)}")
+    if spec.output_json_schema:
+        wanted_values(json.loads(spec.output_json_schema))
     _check_config(spec)
     check_offered(JobSpec(reasoning=spec))
     request = ReasoningSpec()
@@ -68,5 +72,7 @@ def _check_config(spec: ReasoningSpec) -> None:
         raise FieldInvalid(
             f"config.generation.{name}", "must be empty; what an answer can be held to is a field of the request"
         )
+    if config.HasField("min_confidence") and not 0 <= config.min_confidence <= 1:
+        raise FieldInvalid("config.min_confidence", f"0 to 1, not {config.min_confidence:g}")
     if config.HasField("max_evidence_count") and not 1 <= config.max_evidence_count <= MAX_EVIDENCE:
         raise FieldInvalid("config.max_evidence_count", f"1 to {MAX_EVIDENCE}, not {config.max_evidence_count}")

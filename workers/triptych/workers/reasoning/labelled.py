@@ -1,0 +1,200 @@
+"""Finds the value of a label by where it stands: behind it in its line, beside it or under it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from triptych.core.schema_values import Leaf
+from triptych.workers.reasoning.habits import Habits
+from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of, rows
+from triptych.workers.reasoning.monies import beside_figure, currencies
+from triptych.workers.reasoning.normalization import DOUBTED, Normal, kind_of, normal
+from triptych.workers.reasoning.readings import Reading
+from triptych.workers.reasoning.terms import content_terms
+from triptych.workers.reasoning.value_names import Wanted, words_of
+
+# Least share of common words (Jaccard) of what is asked for and what labels it.
+LIKE = 0.5
+# A typed value makes up most of what stands at its place; a sentence with a number in it is no number.
+_FILLS = 0.6
+_MAX_LABEL_WORDS = 8
+# A value stands under its label within so many line heights.
+LINES_BELOW = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hit:
+    """A value beside its label.
+
+    Attributes:
+        reading: Index of the reading.
+        start: Start of the value's words in its text, in code points.
+        end: End, exclusive.
+        value: Normalized.
+        certainty: 1, or less if the words can be read in another way too.
+        exact: Whether the label says what is asked for and nothing else.
+        sure: Whether nothing else at that place could be the value.
+    """
+
+    reading: int
+    start: int
+    end: int
+    value: object
+    certainty: float
+    exact: bool
+    sure: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Label:
+    likeness: float
+    colon: bool
+    # Where the rest of the label's line begins, in its text.
+    rest: int
+
+
+def labelled(readings: Sequence[Reading], habits: Mapping[str, Habits], wanted: Wanted) -> list[Hit]:
+    """Gives the values beside labels of what is wanted, in document order.
+
+    Args:
+        readings: Everything that was recognized.
+        habits: Of every document, by id.
+        wanted: A value, not a list.
+    """
+    found: list[Hit] = []
+    if isinstance(wanted.leaf, Leaf) and kind_of(wanted.leaf) != "boolean":
+        for index, reading in enumerate(readings):
+            found += _Page(index, reading, habits[reading.document_id], wanted, wanted.leaf).hits()
+        if kind_of(wanted.leaf) == "currency" and not found:
+            return [hit for index, one in enumerate(readings) if (hit := _money(index, one, habits[one.document_id]))]
+    return found
+
+
+def likeness(label: str, wanted: Wanted) -> float:
+    """Gives the share of common words of a label and what is wanted, the best of its names; 0 to 1."""
+    words = words_of(label)
+    return max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
+
+
+def _money(index: int, reading: Reading, habits: Habits) -> Hit | None:
+    """Gives the first currency of a page, beside an amount: where all amounts have the same, it needs no label."""
+    for start, end, code, sure in currencies(reading.text, habits.country):
+        if beside_figure(reading.text, start, end):
+            own = habits.currency == code
+            return Hit(
+                reading=index,
+                start=start,
+                end=end,
+                value=code,
+                certainty=1.0 if sure else DOUBTED,
+                exact=own,
+                sure=own and sure,
+            )
+    return None
+
+
+class _Page:
+    def __init__(self, index: int, reading: Reading, habits: Habits, wanted: Wanted, leaf: Leaf) -> None:
+        self._index = index
+        self._reading = reading
+        self._habits = habits
+        self._wanted = wanted
+        self._leaf = leaf
+        self._typed = kind_of(leaf) != "string"
+
+    def hits(self) -> Iterator[Hit]:
+        page = rows(self._reading)
+        for row, below in zip(page, [*page[1:], None], strict=True):
+            for place, line in enumerate(row.lines):
+                label = self._label(self._text(line))
+                if label is not None:
+                    yield from self._values(label, row, place, below)
+
+    def _label(self, text: str) -> _Label | None:
+        """Gives how a line begins with a label of what is wanted; None if it does not."""
+        head, colon, tail = text.partition(":")
+        if colon and tail[:1].strip() == "":
+            like = likeness(head, self._wanted)
+            return _Label(likeness=like, colon=True, rest=len(head) + 1) if like >= LIKE else None
+        if len(text) < RUNNING_TEXT_CHARS and likeness(text, self._wanted) >= LIKE and not self._has_value(text):
+            return _Label(likeness=likeness(text, self._wanted), colon=False, rest=len(text))
+        best: _Label | None = None
+        for term in content_terms(text)[:_MAX_LABEL_WORDS]:
+            # "No." and "#" belong to the label.
+            end = term.end + len(re.match(r"[.#:\s]*", text[term.end :])[0])  # type: ignore[index]
+            like = likeness(text[:end], self._wanted)
+            if end < len(text) and like == 1 and (best is None or like >= best.likeness):
+                best = _Label(likeness=like, colon=False, rest=end)
+        return best
+
+    def _has_value(self, text: str) -> bool:
+        return self._typed and self._normal(text) is not None
+
+    def _values(self, label: _Label, row: Row, place: int, below: Row | None) -> Iterator[Hit]:
+        line = row.lines[place]
+        start, end = self._reading.lines[line]
+        if self._reading.text[start + label.rest : end].strip(" .:"):
+            hit = self._hit(label, start + label.rest, end)
+            if hit is not None and (label.colon or self._typed or self._digits(hit)):
+                yield hit
+            return
+        follower = row.lines[place + 1] if place + 1 < len(row.lines) else None
+        beneath = self._under(line, follower, below) if self._reading.quads and below else None
+        right, lower = (self._of_line(label, other) for other in (follower, beneath))
+        if right and lower and not label.colon and right.value != lower.value:
+            # Two that may be it, and nothing to tell which.
+            right, lower = (replace(hit, sure=False) for hit in (right, lower))
+            yield from (right, lower)
+        elif hit := right or lower:
+            yield hit
+
+    def _under(self, line: int, follower: int | None, below: Row) -> int | None:
+        """Gives the first line of the next row that stands under a line: left of where the line's neighbour begins."""
+        box = box_of(self._reading.quads[line])
+        height = box.bottom - box.top
+        if below.top - box.bottom >= LINES_BELOW * height:
+            return None
+        end = box_of(self._reading.quads[follower]).left if follower is not None else float("inf")
+        for other in below.lines:
+            cell = box_of(self._reading.quads[other])
+            if box.left - height <= cell.left and (cell.left + cell.right) / 2 < end:
+                return other
+        return None
+
+    def _of_line(self, label: _Label, line: int | None) -> Hit | None:
+        if line is None or self._text(line).endswith(":"):
+            return None
+        start, end = self._reading.lines[line]
+        hit = self._hit(label, start, end)
+        # Most strings with digits are values, and most labels have none; without them only a colon tells the two apart.
+        return hit if hit and (self._typed or label.colon or self._digits(hit)) else None
+
+    def _hit(self, label: _Label, start: int, end: int) -> Hit | None:
+        found = self._normal(self._reading.text[start:end])
+        if found is None:
+            return None
+        return Hit(
+            reading=self._index,
+            start=start + found.start,
+            end=start + found.end,
+            value=found.value,
+            certainty=found.certainty,
+            exact=label.likeness == 1,
+            sure=label.likeness == 1,
+        )
+
+    def _normal(self, text: str) -> Normal | None:
+        found = normal(text, self._leaf, self._habits)
+        if found is None or not self._typed:
+            return found
+        signs = len(re.sub(r"\W", "", text))
+        return found if len(re.sub(r"\W", "", text[found.start : found.end])) >= _FILLS * signs else None
+
+    def _digits(self, hit: Hit) -> bool:
+        return any(char.isdigit() for char in self._reading.text[hit.start : hit.end])
+
+    def _text(self, line: int) -> str:
+        start, end = self._reading.lines[line]
+        return self._reading.text[start:end]
