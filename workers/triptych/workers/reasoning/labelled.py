@@ -125,19 +125,23 @@ class _Page:
             # "No." and "#" belong to the label.
             end = term.end + len(re.match(r"[.#:\s]*", text[term.end :])[0])  # type: ignore[index]
             like = likeness(text[:end], self._wanted)
-            if end < len(text) and like == 1 and (best is None or like >= best.likeness):
+            within = any(words_of(text[:end]) <= names for names in self._wanted.labels)
+            if term.stem[:1].isdigit() or not within:
+                break
+            # The longest: "Customer ID 7" is no customer.
+            if end < len(text) and like >= LIKE:
                 best = _Label(likeness=like, colon=False, rest=end)
         return best
 
     def _has_value(self, text: str) -> bool:
-        return self._typed and self._normal(text) is not None
+        return self._normal(text) is not None if self._typed else any(char.isdigit() for char in text)
 
     def _values(self, label: _Label, row: Row, place: int, below: Row | None) -> Iterator[Hit]:
         line = row.lines[place]
         start, end = self._reading.lines[line]
         if self._reading.text[start + label.rest : end].strip(" .:"):
             hit = self._hit(label, start + label.rest, end)
-            if hit is not None and (label.colon or self._typed or self._digits(hit)):
+            if hit is not None and (label.colon or self._typed or self._digits(hit, first_word=True)):
                 yield hit
             return
         follower = row.lines[place + 1] if place + 1 < len(row.lines) else None
@@ -192,8 +196,9 @@ class _Page:
         signs = len(re.sub(r"\W", "", text))
         return found if len(re.sub(r"\W", "", text[found.start : found.end])) >= _FILLS * signs else None
 
-    def _digits(self, hit: Hit) -> bool:
-        return any(char.isdigit() for char in self._reading.text[hit.start : hit.end])
+    def _digits(self, hit: Hit, *, first_word: bool = False) -> bool:
+        words = self._reading.text[hit.start : hit.end]
+        return any(char.isdigit() for char in (words.split()[0] if first_word else words))
 
     def _text(self, line: int) -> str:
         start, end = self._reading.lines[line]
