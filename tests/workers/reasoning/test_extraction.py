@@ -365,3 +365,17 @@ async def test_a_schema_in_which_nothing_can_be_looked_for_is_refused_before_any
     with pytest.raises(FieldInvalid, match="/properties/x: is an object without properties"):
         await extracted(of(x={"type": "object"}), children)
     assert not children.specs
+
+
+async def test_the_only_date_of_a_document_is_its_date_and_a_share_is_no_amount():
+    sheet = page((0.1, 0.1, "Redmond, 6/10/2019"), (0.1, 0.2, "VAT 21%"), (0.5, 0.2, "8.68"), (0.1, 0.3, "Net: 41.31"))
+    schema = of(date=STRING, tax_amount=NUMBER, amount_untaxed=STRING)
+    result = await extracted(schema, Script({PNG: pages(sheet)}))
+    assert output(result) == {"date": "6/10/2019", "tax_amount": 8.68, "amount_untaxed": "41.31"}
+    assert of_value(result, "/date").confidence < of_value(result, "/tax_amount").confidence
+
+
+async def test_a_date_without_a_day_stays_in_its_words():
+    sheet = paragraph("It has to be paid within 30 days")
+    result = await extracted(of(due_date=STRING), Script({PNG: pages(sheet)}, {"due date": "within 30 days"}))
+    assert output(result) == {"due_date": "within 30 days"}

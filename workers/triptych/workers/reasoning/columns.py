@@ -52,7 +52,7 @@ class Filled:
 
 def is_head(texts: Sequence[str], wanted: Mapping[Path, Wanted]) -> bool:
     """Whether texts that stand side by side are headings of two of the wanted properties, or of the only one."""
-    named = [one for one in wanted.values() if any(likeness(text, one) >= LIKE for text in texts)]
+    named = [one for one in wanted.values() if any(likeness(words_of(text), one) >= LIKE for text in texts)]
     return len(named) >= min(2, len(wanted))
 
 
@@ -91,10 +91,10 @@ def _worth(columns: Mapping[Path, Column]) -> tuple[int, float]:
 def _columns(grid: Grid, wanted: Mapping[Path, Wanted], habits: Habits) -> dict[Path, Column]:
     """Gives each property the column whose heading is likest, no column to two of them."""
     pairs = [
-        (likeness(head, one), path, index)
+        (likeness(words_of(head), one), path, index)
         for path, one in wanted.items()
         for index, head in enumerate(grid.head)
-        if likeness(head, one) >= LIKE and _typed(grid, index, one, habits)
+        if likeness(words_of(head), one) >= LIKE and _typed(grid, index, one, habits)
     ]
     columns: dict[Path, Column] = {}
     for like, path, index in sorted(pairs, key=lambda pair: -pair[0]):

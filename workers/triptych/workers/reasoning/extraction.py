@@ -16,9 +16,10 @@ from triptych.workers.reasoning.columns import is_head, items
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import Finder, Finding
 from triptych.workers.reasoning.grids import grids
-from triptych.workers.reasoning.habits import habits
+from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.labelled import labelled
+from triptych.workers.reasoning.layout import Row, rows
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.value_names import Wanted, wanted
 from triptych.workers.reasoning.weighing import Outcome, of_cell, of_finding, of_hit, settled, weighed
@@ -80,6 +81,7 @@ async def extract(
     root = wanted_values(schema)
     search = _Search(finder, readings, instructions.strip())
     places = list(leaves(root))
+    await asyncio.to_thread(search.look)
     found = dict(
         zip(
             (path for path, _ in places),
@@ -110,8 +112,15 @@ class _Search:
         documents: dict[str, list[str]] = {}
         for reading in readings:
             documents.setdefault(reading.document_id, []).append(reading.text)
-        self._habits = {document: habits(texts) for document, texts in documents.items()}
+        self._texts = documents
+        self._habits: dict[str, Habits] = {}
+        self._pages: list[list[Row]] = []
         self.usage = TokenUsage()
+
+    def look(self) -> None:
+        """Learns how the documents write and stand; takes a while for long ones."""
+        self._habits = {document: habits(texts) for document, texts in self._texts.items()}
+        self._pages = [rows(reading) for reading in self._readings]
 
     async def place(self, path: tuple[str, ...], place: Leaf | ListOf) -> Found:
         one = wanted(path, place)
@@ -123,7 +132,7 @@ class _Search:
         return await self._listed(one, place.items)
 
     async def _value(self, one: Wanted, leaf: Leaf) -> Outcome:
-        hits = await asyncio.to_thread(labelled, self._readings, self._habits, one)
+        hits = await asyncio.to_thread(labelled, self._readings, self._pages, self._habits, one)
         labels = [of_hit(hit, self._readings) for hit in hits]
         if settled(labels, hits):
             return weighed(labels, hits, None)

@@ -44,6 +44,8 @@ _LANGUAGES = {
     "en": "the and of to for with is you your our this",
 }
 _MIN_WORDS = 3
+# By then a document has told how it writes.
+_MAX_CHARS = 100_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +69,7 @@ class Habits:
 
 def habits(texts: Iterable[str]) -> Habits:
     """Gives the habits of a document of which these are the pages."""
-    text = "\n".join(texts)
+    text = "\n".join(texts)[:_MAX_CHARS]
     country = _country(text)
     found = {code for start, end, code, _ in currencies(text, country) if beside_figure(text, start, end)}
     currency = next(iter(found)) if len(found) == 1 else ""

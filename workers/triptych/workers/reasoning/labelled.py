@@ -5,20 +5,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from triptych.core.schema_values import Leaf
+from triptych.workers.reasoning.days import days
 from triptych.workers.reasoning.habits import Habits
-from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of, rows
+from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of
 from triptych.workers.reasoning.monies import beside_figure, currencies
-from triptych.workers.reasoning.normalization import DOUBTED, Normal, kind_of, normal
+from triptych.workers.reasoning.normalization import DOUBTED, FILLS, Normal, kind_of, normal
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.terms import content_terms
 from triptych.workers.reasoning.value_names import Wanted, words_of
 
 # Least share of common words (Jaccard) of what is asked for and what labels it.
 LIKE = 0.5
-# A typed value makes up most of what stands at its place; a sentence with a number in it is no number.
-_FILLS = 0.6
 _MAX_LABEL_WORDS = 8
 # A value stands under its label within so many line heights.
 LINES_BELOW = 1.5
@@ -55,27 +55,52 @@ class _Label:
     rest: int
 
 
-def labelled(readings: Sequence[Reading], habits: Mapping[str, Habits], wanted: Wanted) -> list[Hit]:
+def labelled(
+    readings: Sequence[Reading], pages: Sequence[Sequence[Row]], habits: Mapping[str, Habits], wanted: Wanted
+) -> list[Hit]:
     """Gives the values beside labels of what is wanted, in document order.
 
     Args:
         readings: Everything that was recognized.
+        pages: Rows of every reading.
         habits: Of every document, by id.
         wanted: A value, not a list.
     """
     found: list[Hit] = []
     if isinstance(wanted.leaf, Leaf) and kind_of(wanted.leaf) != "boolean":
-        for index, reading in enumerate(readings):
-            found += _Page(index, reading, habits[reading.document_id], wanted, wanted.leaf).hits()
+        for index, (reading, page) in enumerate(zip(readings, pages, strict=True)):
+            found += _Page(index, reading, habits[reading.document_id], wanted, wanted.leaf).hits(page)
+        if kind_of(wanted.leaf).startswith("date") and not found and frozenset({"<date>"}) in wanted.labels:
+            return _only_dates(readings, habits, wanted.leaf)
         if kind_of(wanted.leaf) == "currency" and not found:
             return [hit for index, one in enumerate(readings) if (hit := _money(index, one, habits[one.document_id]))]
     return found
 
 
-def likeness(label: str, wanted: Wanted) -> float:
+def likeness(words: frozenset[str], wanted: Wanted) -> float:
     """Gives the share of common words of a label and what is wanted, the best of its names; 0 to 1."""
-    words = words_of(label)
     return max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
+
+
+def _only_dates(readings: Sequence[Reading], habits: Mapping[str, Habits], leaf: Leaf) -> list[Hit]:
+    """Gives the date of each document that has just one: where just a date is asked for, it is likely that."""
+    by_document: dict[str, list[Hit]] = {}
+    for index, reading in enumerate(readings):
+        for day in days(reading.text):
+            found = normal(reading.text[day.start : day.end], leaf, habits[reading.document_id])
+            if found is not None:
+                by_document.setdefault(reading.document_id, []).append(
+                    Hit(
+                        reading=index,
+                        start=day.start,
+                        end=day.end,
+                        value=found.value,
+                        certainty=found.certainty,
+                        exact=True,
+                        sure=False,
+                    )
+                )
+    return [hits[0] for hits in by_document.values() if len({str(hit.value) for hit in hits}) == 1]
 
 
 def _money(index: int, reading: Reading, habits: Habits) -> Hit | None:
@@ -95,6 +120,19 @@ def _money(index: int, reading: Reading, habits: Habits) -> Hit | None:
     return None
 
 
+@lru_cache(maxsize=65536)
+def _beginnings(text: str) -> tuple[tuple[int, frozenset[str]], ...]:
+    """Gives (end, words) of the beginnings of a line that may be a label before a value."""
+    found = []
+    for term in content_terms(text)[:_MAX_LABEL_WORDS]:
+        if term.stem[:1].isdigit():
+            break
+        # "No." and "#" belong to the label.
+        end = term.end + len(text[term.end :]) - len(text[term.end :].lstrip(".#: \t\n"))
+        found.append((end, words_of(text[:end])))
+    return tuple(found)
+
+
 class _Page:
     def __init__(self, index: int, reading: Reading, habits: Habits, wanted: Wanted, leaf: Leaf) -> None:
         self._index = index
@@ -104,11 +142,12 @@ class _Page:
         self._leaf = leaf
         self._typed = kind_of(leaf) != "string"
 
-    def hits(self) -> Iterator[Hit]:
-        page = rows(self._reading)
+    def hits(self, page: Sequence[Row]) -> Iterator[Hit]:
+        names = frozenset().union(*self._wanted.labels)
         for row, below in zip(page, [*page[1:], None], strict=True):
             for place, line in enumerate(row.lines):
-                label = self._label(self._text(line))
+                text = self._text(line)
+                label = self._label(text) if names & words_of(text) else None
                 if label is not None:
                     yield from self._values(label, row, place, below)
 
@@ -116,18 +155,16 @@ class _Page:
         """Gives how a line begins with a label of what is wanted; None if it does not."""
         head, colon, tail = text.partition(":")
         if colon and tail[:1].strip() == "":
-            like = likeness(head, self._wanted)
+            like = likeness(words_of(head), self._wanted)
             return _Label(likeness=like, colon=True, rest=len(head) + 1) if like >= LIKE else None
-        if len(text) < RUNNING_TEXT_CHARS and likeness(text, self._wanted) >= LIKE and not self._has_value(text):
-            return _Label(likeness=likeness(text, self._wanted), colon=False, rest=len(text))
+        like = likeness(words_of(text), self._wanted)
+        if like >= LIKE and len(text) < RUNNING_TEXT_CHARS and not self._has_value(text):
+            return _Label(likeness=like, colon=False, rest=len(text))
         best: _Label | None = None
-        for term in content_terms(text)[:_MAX_LABEL_WORDS]:
-            # "No." and "#" belong to the label.
-            end = term.end + len(re.match(r"[.#:\s]*", text[term.end :])[0])  # type: ignore[index]
-            like = likeness(text[:end], self._wanted)
-            within = any(words_of(text[:end]) <= names for names in self._wanted.labels)
-            if term.stem[:1].isdigit() or not within:
+        for end, words in _beginnings(text):
+            if not any(words <= names for names in self._wanted.labels):
                 break
+            like = likeness(words, self._wanted)
             # The longest: "Customer ID 7" is no customer.
             if end < len(text) and like >= LIKE:
                 best = _Label(likeness=like, colon=False, rest=end)
@@ -194,7 +231,7 @@ class _Page:
         if found is None or not self._typed:
             return found
         signs = len(re.sub(r"\W", "", text))
-        return found if len(re.sub(r"\W", "", text[found.start : found.end])) >= _FILLS * signs else None
+        return found if len(re.sub(r"\W", "", text[found.start : found.end])) >= FILLS * signs else None
 
     def _digits(self, hit: Hit, *, first_word: bool = False) -> bool:
         words = self._reading.text[hit.start : hit.end]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from typing import Any
 
@@ -21,6 +21,13 @@ from triptych.workers.reasoning.values import values
 
 # What a value is worth that could be read in another way too, beside one that could not.
 DOUBTED = 0.6
+# A typed value makes up most of what stands at its place; a sentence with a number in it is no number.
+FILLS = 0.6
+# What is longer is running text, in which nothing says what belongs to what.
+MAX_CHARS = 2000
+_AMOUNTS = frozenset({"<amount>", "<total>", "<price>", "<subtotal>"})
+_COUNTED = words_of("words letters number quantity currency")
+_SHARES = words_of("rate percent percentage share")
 # A choice may be spelled a little differently; below this it is another word (Levenshtein ratio, 0 to 100).
 _CHOICE_RATIO = 85
 _EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
@@ -49,13 +56,23 @@ class Normal:
 
 
 def kind_of(leaf: Leaf) -> str:
-    """Gives what kind of value it is: the schema's, or "currency" or "phone" if a string is called so."""
-    if leaf.kind == "string":
-        named = words_of(readable(leaf)) | words_of(leaf.name)
-        for kind in ("currency", "phone"):
-            if f"<{kind}>" in named and not named & {"<amount>", "<total>", "<price>"}:
-                return kind
-    return leaf.kind
+    """Gives what kind of value it is: the schema's, or of a string what it is called.
+
+    "currency" and "phone" are normalized; "date in words" and "amount in words" stay as the document writes them, but a
+    string that is called so and has no date or amount is another one.
+    """
+    if leaf.kind != "string":
+        return leaf.kind
+    named = _named(leaf)
+    if "<date>" in named:
+        return "date in words"
+    if named & _AMOUNTS and not named & _COUNTED:
+        return "amount in words"
+    return next((kind for kind in ("currency", "phone") if f"<{kind}>" in named), "string")
+
+
+def _named(leaf: Leaf) -> frozenset[str]:
+    return words_of(readable(leaf)) | words_of(leaf.name)
 
 
 def normal(text: str, leaf: Leaf, habits: Habits) -> Normal | None:
@@ -66,8 +83,16 @@ def normal(text: str, leaf: Leaf, habits: Habits) -> Normal | None:
         leaf: What is wanted.
         habits: Of the document; they say what "01/02/2024" and "1,234" are.
     """
+    if kind_of(leaf) != "string" and len(text) > MAX_CHARS:
+        return None
     found = list(dict.fromkeys(_distinct(_READERS[kind_of(leaf)](text, leaf, habits))))
     return found[0] if len(found) == 1 else None
+
+
+def spelled_out(text: str, leaf: Leaf) -> Normal | None:
+    """Gives the words for a date that is no day: "May 2019", "within 30 days"."""
+    worded = kind_of(leaf) == "date in words" and any(char.isdigit() for char in text)
+    return next(_string(text, leaf, Habits()), None) if worded else None
 
 
 def _distinct(found: Iterator[Normal]) -> Iterator[Normal]:
@@ -85,9 +110,12 @@ def _string(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:
         yield Normal(value=value, start=start, end=len(text.rstrip(" \n\t:;,|")))
 
 
-def _number(text: str, _leaf: Leaf, habits: Habits) -> Iterator[Normal]:
+def _number(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
+    named = _named(leaf)
+    # "VAT 21 %" is no amount.
+    is_amount = bool(named & (_AMOUNTS | {"<tax>"})) and not named & _SHARES
     for found in values(text):
-        if found.number is None:
+        if found.number is None or (is_amount and found.unit == "%"):
             continue
         number, certainty = found.number, 1.0
         if found.doubtful:
@@ -175,6 +203,21 @@ def _phone(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
         yield from _string(text, leaf, habits)
 
 
+def _date_words(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
+    return (replace(one, value=_words(text, one), certainty=1.0) for one in _date(text, leaf, habits))
+
+
+def _amount_words(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
+    for one in _number(text, leaf, habits):
+        # A figure between words is part of an address or a name.
+        if len(re.sub(r"\W", "", _words(text, one))) >= FILLS * len(re.sub(r"\W", "", text)):
+            yield replace(one, value=_words(text, one), certainty=1.0)
+
+
+def _words(text: str, one: Normal) -> str:
+    return " ".join(text[one.start : one.end].split())
+
+
 def _choice(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
     whole = {"start": 0, "end": len(text)}
     numbers = [one for one in leaf.choices if isinstance(one, int | float) and not isinstance(one, bool)]
@@ -216,6 +259,8 @@ _READERS: dict[str, _Reader] = {
     "date-time": _moment,
     "email": _email,
     "uri": _uri,
+    "date in words": _date_words,
+    "amount in words": _amount_words,
     "currency": _currency,
     "phone": _phone,
     "choice": _choice,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 from triptych.core.schema_values import Leaf, ListOf, Place
 from triptych.workers.reasoning.terms import content_terms, stem
@@ -15,10 +16,11 @@ _SAME = (
     "quantity qty menge anzahl cantidad quantité quantita aantal pcs units",
     "amount amt betrag montant importe importo bedrag sum summe",
     "total gesamt totale gesamtbetrag endbetrag totaal",
-    "price preis prix precio prezzo prijs rate",
+    "price preis prix precio prezzo prijs",
     "description desc beschreibung bezeichnung désignation descripción item product article artikel service",
     "date datum fecha data",
     "invoice rechnung facture factura fattura factuur inv",
+    "subtotal untaxed net netto",
     "tax vat gst mwst ust tva iva btw",
     "phone telephone tel telefon teléfono téléphone telefono mobile",
     "email e-mail mail",
@@ -58,6 +60,8 @@ def wanted(path: Sequence[str], leaf: Leaf | ListOf) -> Wanted:
     labels = [words_of(split_name(name)) for name in (leaf.name, leaf.title) if name]
     # "city" of a billing address and of a delivery address: the label alone does not tell which.
     labels = [words | words_of(split_name(part)) for part in path[-2:-1] for words in labels] + labels
+    # "Tax 8.68" on a form is the amount of it; "amount" alone says which one just as little.
+    labels += [words - {"<amount>"} for words in labels]
     return Wanted(
         leaf=leaf,
         phrase=phrase or "value",
@@ -78,9 +82,10 @@ def split_name(name: str) -> str:
     )
 
 
+@lru_cache(maxsize=65536)
 def words_of(text: str) -> frozenset[str]:
     """Gives the words that a label is compared by: stems, those that mean the same on forms being one."""
-    words = {_GROUP.get(term.stem, term.stem) for term in content_terms(text) if not term.stem.isdigit()}
+    words = {_GROUP.get(term.stem, term.stem) for term in content_terms(text) if term.stem[:1].isalpha()}
     return frozenset(words | ({"<number>"} if _SIGN.search(text) else set()))
 
 

@@ -14,7 +14,7 @@ from triptych.workers.reasoning.finding import Finding
 from triptych.workers.reasoning.habits import Habits
 from triptych.workers.reasoning.labelled import Hit
 from triptych.workers.reasoning.matching import Span
-from triptych.workers.reasoning.normalization import normal
+from triptych.workers.reasoning.normalization import normal, spelled_out
 from triptych.workers.reasoning.readings import Reading
 
 # How likely each is right alone, for a model whose answers come without a confidence of their own.
@@ -111,7 +111,7 @@ def of_finding(finding: Finding, leaf: Leaf, habits: Mapping[str, Habits]) -> Ca
     judged = leaf.kind in ("boolean", "choice")
     # What the document says counts, not how the model writes it; of several places it is the model who joined them.
     texts = [finding.value, quote] if judged else [quote] if len(located) == 1 else [finding.value]
-    found = next((one for text in texts if (one := normal(text, leaf, own))), None)
+    found = next((one for text in texts if (one := normal(text, leaf, own) or spelled_out(text, leaf))), None)
     if found is None or not (located or judged):
         return None
     exact = bool(located) and all(one.quote_match == QuoteMatch.QUOTE_MATCH_EXACT for one in located)
