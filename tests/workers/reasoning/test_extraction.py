@@ -379,3 +379,20 @@ async def test_a_date_without_a_day_stays_in_its_words():
     sheet = paragraph("It has to be paid within 30 days")
     result = await extracted(of(due_date=STRING), Script({PNG: pages(sheet)}, {"due date": "within 30 days"}))
     assert output(result) == {"due_date": "within 30 days"}
+
+
+async def test_the_head_of_a_column_labels_no_single_value():
+    rows = tuple((x, y, text) for x, y, text in ROWS if (x, text) != (0.1, "Total"))
+    result = await extracted(of(amount=NUMBER), Script({PNG: pages(page(*rows))}))
+    assert result.answer.status == NOT_FOUND
+    alone = await extracted(of(amount=NUMBER), Script({PNG: pages(page(*rows[:6]))}))
+    assert output(alone) == {"amount": 10}
+
+
+async def test_layout_is_not_asked_for_where_there_is_none():
+    children = Script({PNG: pages(page(*ROWS))})
+    spec = request(PNG, question="")
+    spec.output_json_schema = json.dumps(of(line_items={"type": "array", "items": ITEM}))
+    result = await answer(spec, children, Log(), has_layout=False)
+    assert children.specs[0].ocr.config.mode == OcrMode.OCR_MODE_UNSPECIFIED
+    assert len(output(result)["line_items"]) == 2

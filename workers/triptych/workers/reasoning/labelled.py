@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from itertools import pairwise
 
 from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.days import days
@@ -22,6 +23,8 @@ LIKE = 0.5
 _MAX_LABEL_WORDS = 8
 # A value stands under its label within so many line heights.
 LINES_BELOW = 1.5
+# So many rows below a value are looked at for whether it is the first of a column.
+_COLUMN_ROWS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,12 +147,12 @@ class _Page:
 
     def hits(self, page: Sequence[Row]) -> Iterator[Hit]:
         names = frozenset().union(*self._wanted.labels)
-        for row, below in zip(page, [*page[1:], None], strict=True):
+        for at, row in enumerate(page):
             for place, line in enumerate(row.lines):
                 text = self._text(line)
                 label = self._label(text) if names & words_of(text) else None
                 if label is not None:
-                    yield from self._values(label, row, place, below)
+                    yield from self._values(label, row, place, page[at + 1 : at + 2 + _COLUMN_ROWS])
 
     def _label(self, text: str) -> _Label | None:
         """Gives how a line begins with a label of what is wanted; None if it does not."""
@@ -173,7 +176,7 @@ class _Page:
     def _has_value(self, text: str) -> bool:
         return self._normal(text) is not None if self._typed else any(char.isdigit() for char in text)
 
-    def _values(self, label: _Label, row: Row, place: int, below: Row | None) -> Iterator[Hit]:
+    def _values(self, label: _Label, row: Row, place: int, below: Sequence[Row]) -> Iterator[Hit]:
         line = row.lines[place]
         start, end = self._reading.lines[line]
         if self._reading.text[start + label.rest : end].strip(" .:"):
@@ -182,14 +185,32 @@ class _Page:
                 yield hit
             return
         follower = row.lines[place + 1] if place + 1 < len(row.lines) else None
-        beneath = self._under(line, follower, below) if self._reading.quads and below else None
-        right, lower = (self._of_line(label, other) for other in (follower, beneath))
+        right, lower = self._of_line(label, follower), self._lower(label, line, follower, below)
         if right and lower and not label.colon and right.value != lower.value:
             # Two that may be it, and nothing to tell which.
             right, lower = (replace(hit, sure=False) for hit in (right, lower))
             yield from (right, lower)
         elif hit := right or lower:
             yield hit
+
+    def _lower(self, label: _Label, line: int, follower: int | None, below: Sequence[Row]) -> Hit | None:
+        """Gives the value under a label; none if there are several below each other: a column of a table."""
+        if not (self._reading.quads and below):
+            return None
+        first = self._under(line, follower, below[0])
+        return None if first is None or self._goes_on(label, first, below) else self._of_line(label, first)
+
+    def _goes_on(self, label: _Label, first: int, below: Sequence[Row]) -> bool:
+        """Whether another value of the kind stands below the first one, in the same column."""
+        box = box_of(self._reading.quads[first])
+        for above, row in pairwise(below):
+            if row.top - above.bottom >= LINES_BELOW * (box.bottom - box.top):
+                return False
+            for line in row.lines:
+                other = box_of(self._reading.quads[line])
+                if other.left < box.right and box.left < other.right and self._of_line(label, line):
+                    return True
+        return False
 
     def _under(self, line: int, follower: int | None, below: Row) -> int | None:
         """Gives the first line of the next row that stands under a line: left of where the line's neighbour begins."""
