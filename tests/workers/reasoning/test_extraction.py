@@ -186,6 +186,14 @@ async def test_documents_that_contradict_each_other_show_both_sides():
     assert "the documents differ" in result.answer.text
 
 
+async def test_sentences_of_two_documents_contradict_each_other_too():
+    one, other = (paragraph(f"The monthly rent is {rent} euros, in advance") for rent in (500, 600))
+    children = Script({PDF: pages(one), PNG: pages(other)}, {"rent": "600 euros"})
+    result = await extracted(of(monthly_rent=NUMBER), children, PDF, PNG)
+    assert (result.answer.status, output(result)) == (CONFLICTING, {"monthly_rent": 600})
+    assert [(one.document_id, one.quote) for one in result.evidence] == [("d2", "600"), ("d1", "500")]
+
+
 async def test_documents_that_say_the_same_do_not_contradict_each_other():
     other = page((0.1, 0.1, "Total due: 1610.00 USD"))
     result = await extracted(of(total_due=NUMBER), Script({PNG: pages(page(*HEAD)), PDF: pages(other)}), PNG, PDF)

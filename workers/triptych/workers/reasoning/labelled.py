@@ -39,6 +39,7 @@ class Hit:
         certainty: 1, or less if the words can be read in another way too.
         exact: Whether the label says what is asked for and nothing else.
         sure: Whether nothing else at that place could be the value.
+        told: Whether it is the only value of its kind in a sentence that has all words of the label, not beside it.
     """
 
     reading: int
@@ -48,6 +49,7 @@ class Hit:
     certainty: float
     exact: bool
     sure: bool
+    told: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,9 +152,18 @@ class _Page:
         for at, row in enumerate(page):
             for place, line in enumerate(row.lines):
                 text = self._text(line)
-                label = self._label(text) if names & words_of(text) else None
-                if label is not None:
-                    yield from self._values(label, row, place, page[at + 1 : at + 2 + _COLUMN_ROWS])
+                if names & words_of(text):
+                    found = list(self._values(text, row, place, page[at + 1 : at + 2 + _COLUMN_ROWS]))
+                    yield from found or self._told(line)
+
+    def _told(self, line: int) -> Iterator[Hit]:
+        said = words_of(self._text(line))
+        if not self._typed or not any(words <= said for words in self._wanted.labels):
+            return
+        start, end = self._reading.lines[line]
+        found = normal(self._reading.text[start:end], self._leaf, self._habits)
+        if found is not None and kind_of(self._leaf) != "choice":
+            yield self._made(start, found, exact=False, told=True)
 
     def _label(self, text: str) -> _Label | None:
         """Gives how a line begins with a label of what is wanted; None if it does not."""
@@ -176,8 +187,10 @@ class _Page:
     def _has_value(self, text: str) -> bool:
         return self._normal(text) is not None if self._typed else any(char.isdigit() for char in text)
 
-    def _values(self, label: _Label, row: Row, place: int, below: Sequence[Row]) -> Iterator[Hit]:
-        line = row.lines[place]
+    def _values(self, text: str, row: Row, place: int, below: Sequence[Row]) -> Iterator[Hit]:
+        label, line = self._label(text), row.lines[place]
+        if label is None:
+            return
         start, end = self._reading.lines[line]
         if self._reading.text[start + label.rest : end].strip(" .:"):
             hit = self._hit(label, start + label.rest, end)
@@ -235,16 +248,18 @@ class _Page:
 
     def _hit(self, label: _Label, start: int, end: int) -> Hit | None:
         found = self._normal(self._reading.text[start:end])
-        if found is None:
-            return None
+        return self._made(start, found, exact=label.likeness == 1) if found else None
+
+    def _made(self, start: int, found: Normal, *, exact: bool, told: bool = False) -> Hit:
         return Hit(
             reading=self._index,
             start=start + found.start,
             end=start + found.end,
             value=found.value,
             certainty=found.certainty,
-            exact=label.likeness == 1,
-            sure=label.likeness == 1,
+            exact=exact,
+            sure=exact,
+            told=told,
         )
 
     def _normal(self, text: str) -> Normal | None:

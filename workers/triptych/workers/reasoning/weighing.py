@@ -136,7 +136,8 @@ def settled(labels: Sequence[Candidate], hits: Sequence[Hit]) -> bool:
 def weighed(labels: Sequence[Candidate], hits: Sequence[Hit], model: Candidate | None) -> Outcome:
     """Gives what the value is.
 
-    1. Documents whose exact labels say different things contradict each other, whatever the model says.
+    1. Documents whose exact labels say different things contradict each other, whatever the model says; so do documents
+       whose sentences about it have different values, if the model gives one of these.
     2. Whoever agrees makes it surer: the likelihood that all of them are wrong is the product.
     3. Labels that only resemble what is wanted are heard where the model says the same, and nowhere else.
     4. Where an exact label and the model disagree, the likelier holds, and is less so the likelier the other is.
@@ -145,6 +146,9 @@ def weighed(labels: Sequence[Candidate], hits: Sequence[Hit], model: Candidate |
     exact = [label for label, hit in zip(labels, hits, strict=True) if hit.exact]
     if _contradict(exact):
         return _conflict(exact)
+    told = [label for label, hit in zip(labels, hits, strict=True) if hit.told]
+    if model and not exact and _contradict(told) and any(_same(one.value, model.value) for one in told):
+        return _conflict(sorted(told, key=lambda one: not _same(one.value, model.value)))
     agreeing = [label for label in labels if model and _same(label.value, model.value)]
     if model and (agreeing or not exact):
         return _given([model, *agreeing[:1]])
