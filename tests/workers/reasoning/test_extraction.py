@@ -95,7 +95,18 @@ async def extracted(
     assert all(value.HasField("confidence") == (value.status in (ANSWERED, CONFLICTING)) for value in result.values)
     at = {value.json_pointer: list(value.evidence_ids) for value in result.values}
     assert all(evidence.evidence_id in at[evidence.json_pointer] for evidence in result.evidence)
+    for value in result.values if result.answer.output_json else ():
+        given = resolved(json.loads(result.answer.output_json), value.json_pointer)
+        assert (given not in (None, [])) == (value.status in (ANSWERED, CONFLICTING)), value
     return result
+
+
+def resolved(document: Any, pointer: str) -> Any:
+    """What stands at a place of a document; None if the place is not there."""
+    for part in pointer.split("/")[1:]:
+        if document is not None:
+            document = document[int(part)] if isinstance(document, list) else document.get(part)
+    return document
 
 
 def of_value(result: ReasoningResult, pointer: str) -> AnswerValue:
@@ -253,9 +264,10 @@ async def test_items_without_what_is_required_are_left_out():
     assert result.answer.status == PARTIAL
 
 
-async def test_lists_have_what_the_model_names_and_a_document_has():
+@pytest.mark.parametrize("said", ["- Ann Smith\n- Bob Jones\n- Dan Brown", "Ann Smith, Dan Brown, and Bob Jones"])
+async def test_lists_have_what_the_model_names_and_a_document_has(said):
     sheet = paragraph("Present were Ann Smith, Bob Jones and Cid Meyer")
-    children = Script({PNG: pages(sheet)}, {"List every": "- Ann Smith\n- Bob Jones\n- Dan Brown"})
+    children = Script({PNG: pages(sheet)}, {"List every": said})
     result = await extracted(of(names={"type": "array", "items": STRING, "description": "person present"}), children)
     assert children.asked == ["List every person present, one a line."]
     assert output(result) == {"names": ["Ann Smith", "Bob Jones"]}
@@ -322,6 +334,19 @@ async def test_a_doubtful_date_is_less_sure_until_the_document_tells_its_order()
     one, other = [await extracted(of(invoice_date=DATE), Script({PNG: pages(sheet)})) for sheet in (doubtful, clear)]
     assert output(other) == {"invoice_date": "2024-03-02"}
     assert of_value(one, "/invoice_date").confidence < of_value(other, "/invoice_date").confidence
+
+
+async def test_of_the_models_quote_only_the_value_is_evidence():
+    sheet = paragraph("The rent, which is due in advance, is EUR 500.00 a month")
+    children = Script({PNG: pages(sheet)}, {"cost": "is EUR 500.00 a month"})
+    result = await extracted(of(cost=NUMBER), children)
+    (evidence,) = result.evidence
+    assert (evidence.quote, of_value(result, "/cost").raw, output(result)) == (
+        "EUR 500.00",
+        "EUR 500.00",
+        {"cost": 500},
+    )
+    assert boxes(evidence.page.polygon)[0] == pytest.approx(0.1 + 38 * 0.01)
 
 
 async def test_a_verdict_needs_no_words_of_its_own():

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from triptych.core.schema_values import Leaf, ObjectOf, wanted_values
 from triptych.workers.reasoning.days import days
 from triptych.workers.reasoning.habits import Habits, habits
-from triptych.workers.reasoning.normalization import DOUBTED, normal
+from triptych.workers.reasoning.normalization import normal
+from triptych.workers.reasoning.value_readers import DOUBTED
 
 GERMAN = Habits(decimal=",", day_first=True, day_known=True, country="DE")
 AMERICAN = Habits(decimal=".", day_first=False, day_known=True, country="US")

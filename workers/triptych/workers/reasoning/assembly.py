@@ -12,8 +12,8 @@ from triptych.core.errors import OutputInvalid
 from triptych.core.schema_values import Fixed, Leaf, ListOf, Node, ObjectOf, pointer
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
 from triptych.workers.kinds.document_check import check_document
+from triptych.workers.reasoning.candidates import Outcome
 from triptych.workers.reasoning.value_names import wanted
-from triptych.workers.reasoning.weighing import Outcome
 
 Path: TypeAlias = tuple[str, ...]
 _CONFLICTING = AnswerStatus.ANSWER_STATUS_CONFLICTING

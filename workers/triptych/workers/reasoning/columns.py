@@ -9,8 +9,9 @@ from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.grids import Cell, Grid
 from triptych.workers.reasoning.habits import Habits
 from triptych.workers.reasoning.labelled import LIKE, likeness
-from triptych.workers.reasoning.normalization import Normal, normal
+from triptych.workers.reasoning.normalization import normal
 from triptych.workers.reasoning.value_names import Wanted, words_of
+from triptych.workers.reasoning.value_readers import Normal
 
 Path = tuple[str, ...]
 # How likely the cell of a column is right whose heading says just what is wanted, or something like it.

@@ -12,21 +12,25 @@ from triptych.core.schema_values import Leaf, ListOf, ObjectOf, leaves, wanted_v
 from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
 from triptych.workers.reasoning.assembly import Assembly, Found, Rows
+from triptych.workers.reasoning.candidates import Outcome, of_cell, of_finding, of_hit
 from triptych.workers.reasoning.columns import is_head, items
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import Finder, Finding
 from triptych.workers.reasoning.grids import grids
 from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.ingest import together
-from triptych.workers.reasoning.labelled import labelled
+from triptych.workers.reasoning.labelled import Hit, labelled
 from triptych.workers.reasoning.layout import Row, rows
 from triptych.workers.reasoning.readings import Reading
+from triptych.workers.reasoning.unlabelled import unlabelled
 from triptych.workers.reasoning.value_names import Wanted, wanted
-from triptych.workers.reasoning.weighing import Outcome, of_cell, of_finding, of_hit, settled, weighed
+from triptych.workers.reasoning.weighing import settled, weighed
 
 # Questions on their way to the model at once: it answers several together, and other jobs want it too.
 MAX_QUESTIONS = 4
-_ITEM_SEPARATOR = re.compile(r"\s*(?:\n|;|,(?=\s))\s*(?:and\s+|[-*•]\s+|\d{1,2}[.)]\s+)?|^\s*(?:[-*•]|\d{1,2}[.)])\s+")
+# The first of these that a list has separates its items.
+_SEPARATORS = ("\n", ";", ", ")
+_BULLET = re.compile(r"\s*(?:[-*•]|\d{1,2}[.)]|and\b)\s+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,22 +136,25 @@ class _Search:
         return await self._listed(one, place.items)
 
     async def _value(self, one: Wanted, leaf: Leaf) -> Outcome:
-        hits = await asyncio.to_thread(labelled, self._readings, self._pages, self._habits, one)
+        hits = await asyncio.to_thread(self._hits, one)
         labels = [of_hit(hit, self._readings) for hit in hits]
         if settled(labels, hits):
             return weighed(labels, hits, None)
         finding = await self._ask(one.question)
-        outcome = weighed(labels, hits, of_finding(finding, leaf, self._habits))
+        outcome = weighed(labels, hits, of_finding(finding, leaf, self._habits, self._readings))
         cut = finding.status == AnswerStatus.ANSWER_STATUS_PARTIAL and outcome.found_by == ("model",)
         return replace(outcome, status=finding.status) if cut and outcome.value is not None else outcome
+
+    def _hits(self, one: Wanted) -> list[Hit]:
+        found = labelled(self._readings, self._pages, self._habits, one)
+        return found or unlabelled(self._readings, self._habits, one)
 
     async def _listed(self, one: Wanted, leaf: Leaf) -> Rows:
         """Gives the items that the model lists and that a document has."""
         finding = await self._ask(one.question)
         locator = Locator(self._readings, (), one.question)
-        parts = [part.strip() for part in _ITEM_SEPARATOR.split(finding.value) if part and part.strip()]
         listed: list[Outcome] = []
-        for part in dict.fromkeys(parts):
+        for part in _parts(finding.value):
             evidence = await asyncio.to_thread(locator.find, part)
             own = Finding(
                 status=finding.status,
@@ -155,7 +162,7 @@ class _Search:
                 evidence=[evidence] if evidence else [],
                 confidence=finding.confidence,
             )
-            candidate = of_finding(own, leaf, self._habits)
+            candidate = of_finding(own, leaf, self._habits, self._readings)
             if candidate and not any(item.value == candidate.value for item in listed):
                 listed.append(weighed((), (), candidate))
         return Rows(items=[{(): item} for item in listed])
@@ -174,3 +181,9 @@ class _Search:
         self.usage.input_token_count += finding.usage.input_token_count
         self.usage.output_token_count += finding.usage.output_token_count
         return finding
+
+
+def _parts(text: str) -> list[str]:
+    separator = next((sign for sign in _SEPARATORS if sign in text.strip()), "\n")
+    parts = (_BULLET.sub("", part, count=1) if _BULLET.match(part) else part for part in text.split(separator))
+    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from triptych.v1.ocr_pb2 import OcrTable, OcrTableCell
-from triptych.workers.reasoning.layout import Box, Row, box_of, rows
+from triptych.workers.reasoning.layout import Box, Row, box_of, placed, rows
 from triptych.workers.reasoning.readings import Mark, Reading
 
 # Rows of an aligned table are no further apart than so many of their heights.
@@ -55,7 +55,7 @@ def grids(readings: Sequence[Reading], is_head: Callable[[Sequence[str]], bool])
     for index, reading in enumerate(readings):
         if reading.tables:
             found += [grid for table in reading.tables if (grid := _of_table(index, reading, table))]
-        elif reading.quads:
+        elif placed(reading):
             found += _aligned(index, reading, is_head)
     return found
 
@@ -92,7 +92,7 @@ def _words_of_cells(reading: Reading, table: OcrTable) -> list[list[Mark]]:
     boxes = [box_of(tuple(cell.polygon)) for cell in table.cells]
     owned: list[list[Mark]] = [[] for _ in boxes]
     around = box_of(tuple(table.polygon)) if len(table.polygon) >= 8 else None
-    for mark in reading.marks:
+    for mark in (mark for mark in reading.marks if len(mark.quad) >= 8):
         box = box_of(mark.quad)
         x, y = (box.left + box.right) / 2, (box.top + box.bottom) / 2
         if boxes and (around is None or _distance(around, x, y) == 0):

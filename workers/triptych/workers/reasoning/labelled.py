@@ -9,14 +9,13 @@ from functools import lru_cache
 from itertools import pairwise
 
 from triptych.core.schema_values import Leaf
-from triptych.workers.reasoning.days import days
 from triptych.workers.reasoning.habits import Habits
-from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of
-from triptych.workers.reasoning.monies import beside_figure, currencies
-from triptych.workers.reasoning.normalization import DOUBTED, FILLS, Normal, kind_of, normal
+from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of, placed
+from triptych.workers.reasoning.normalization import kind_of, normal
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.terms import content_terms
 from triptych.workers.reasoning.value_names import Wanted, words_of
+from triptych.workers.reasoning.value_readers import FILLS, Normal
 
 # Least share of common words (Jaccard) of what is asked for and what labels it.
 LIKE = 0.5
@@ -75,54 +74,12 @@ def labelled(
     if isinstance(wanted.leaf, Leaf) and kind_of(wanted.leaf) != "boolean":
         for index, (reading, page) in enumerate(zip(readings, pages, strict=True)):
             found += _Page(index, reading, habits[reading.document_id], wanted, wanted.leaf).hits(page)
-        if kind_of(wanted.leaf).startswith("date") and not found and frozenset({"<date>"}) in wanted.labels:
-            return _only_dates(readings, habits, wanted.leaf)
-        if kind_of(wanted.leaf) == "currency" and not found:
-            return [hit for index, one in enumerate(readings) if (hit := _money(index, one, habits[one.document_id]))]
     return found
 
 
 def likeness(words: frozenset[str], wanted: Wanted) -> float:
     """Gives the share of common words of a label and what is wanted, the best of its names; 0 to 1."""
     return max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
-
-
-def _only_dates(readings: Sequence[Reading], habits: Mapping[str, Habits], leaf: Leaf) -> list[Hit]:
-    """Gives the date of each document that has just one: where just a date is asked for, it is likely that."""
-    by_document: dict[str, list[Hit]] = {}
-    for index, reading in enumerate(readings):
-        for day in days(reading.text):
-            found = normal(reading.text[day.start : day.end], leaf, habits[reading.document_id])
-            if found is not None:
-                by_document.setdefault(reading.document_id, []).append(
-                    Hit(
-                        reading=index,
-                        start=day.start,
-                        end=day.end,
-                        value=found.value,
-                        certainty=found.certainty,
-                        exact=True,
-                        sure=False,
-                    )
-                )
-    return [hits[0] for hits in by_document.values() if len({str(hit.value) for hit in hits}) == 1]
-
-
-def _money(index: int, reading: Reading, habits: Habits) -> Hit | None:
-    """Gives the first currency of a page, beside an amount: where all amounts have the same, it needs no label."""
-    for start, end, code, sure in currencies(reading.text, habits.country):
-        if beside_figure(reading.text, start, end):
-            own = habits.currency == code
-            return Hit(
-                reading=index,
-                start=start,
-                end=end,
-                value=code,
-                certainty=1.0 if sure else DOUBTED,
-                exact=own,
-                sure=own and sure,
-            )
-    return None
 
 
 @lru_cache(maxsize=65536)
@@ -146,6 +103,7 @@ class _Page:
         self._wanted = wanted
         self._leaf = leaf
         self._typed = kind_of(leaf) != "string"
+        self._placed = placed(reading)
 
     def hits(self, page: Sequence[Row]) -> Iterator[Hit]:
         names = frozenset().union(*self._wanted.labels)
@@ -208,7 +166,7 @@ class _Page:
 
     def _lower(self, label: _Label, line: int, follower: int | None, below: Sequence[Row]) -> Hit | None:
         """Gives the value under a label; none if there are several below each other: a column of a table."""
-        if not (self._reading.quads and below):
+        if not (self._placed and below):
             return None
         first = self._under(line, follower, below[0])
         return None if first is None or self._goes_on(label, first, below) else self._of_line(label, first)
