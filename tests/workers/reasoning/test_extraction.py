@@ -11,6 +11,7 @@ from workers.reasoning.paper import Placed, boxes, page, paragraph, quad, record
 from workers.reasoning.test_pipeline import PDF, PNG, WAV, Given, Log, ScriptedChildren, pages, request
 
 from triptych.core.errors import FieldInvalid
+from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrMode, OcrPage, OcrTable, OcrTableCell
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, ReasoningResult
 from triptych.workers.kinds.document_check import check_document
@@ -246,6 +247,21 @@ async def test_a_table_goes_on_on_the_next_page_without_its_headings():
         "Grey widget",
     ]
     assert [one.page.page_number for one in result.evidence if one.json_pointer.endswith("description")] == [1, 2, 2]
+
+
+async def test_cells_of_a_page_that_lay_on_its_side_are_boxed_as_it_is_shown():
+    sheet = tabled(*ROWS)
+    sheet.applied_rotation_degrees = 90
+    for line in sheet.lines:
+        for placed in (line, *line.words):
+            placed.polygon[:] = turned(placed.polygon, -90)
+    for cell in sheet.tables[0].cells:
+        cell.polygon[:] = turned(cell.polygon, -90)
+    sheet.tables[0].polygon[:] = turned(sheet.tables[0].polygon, -90)
+    result = await extracted(of(line_items={"type": "array", "items": ITEM}), Script({PNG: pages(sheet)}))
+    assert len(output(result)["line_items"]) == 2
+    evidence = next(one for one in result.evidence if one.json_pointer == "/line_items/1/amount")
+    assert boxes(turned(evidence.page.polygon, 90)) == pytest.approx((0.7, 0.39, 0.78, 0.41))
 
 
 async def test_the_callers_mode_of_ocr_holds():
