@@ -6,8 +6,9 @@ import json
 from pathlib import Path
 
 import pytest
-from accuracy_run import asr, easy_vqa, ocr, vqa
+from accuracy_run import asr, easy_vqa, fields, ocr, vqa
 from accuracy_run.asr import Heard, judged, last_line, table
+from accuracy_run.fields import Extracted
 from accuracy_run.manifest import Item, items
 from accuracy_run.page_words import overlap
 from accuracy_run.table_cells import likeness, rows
@@ -236,3 +237,25 @@ def test_another_scorer_gives_the_same_figures_of_clips(score):
                 key=lambda counted: counted[0] / max(1, counted[1]),
             )
             assert (ours.comparison.errors, ours.comparison.length) == theirs[:2]
+
+
+@pytest.mark.parametrize(
+    ("name", "right", "said", "correct"),
+    [
+        ("invoice_number", "INV-100", "inv 100", True),
+        ("invoice_number", "INV-100", "INV-1000", False),
+        ("invoice_number", "INV-100", "", False),
+        ("total", "1203.39", "$ 1.203,39", True),
+        ("total", "1203.39", "1203.93", False),
+        ("date_due", "2014-08-03", "August 3, 2014", True),
+        ("issuer", "2014-08-03", "August 3, 2014", False),
+    ],
+)
+def test_a_field_is_right_in_any_spelling_of_its_kind(name, right, said, correct):
+    assert Extracted(item="a", name=name, right=right, said=said).correct == correct
+
+
+def test_fields_are_told_in_the_last_line():
+    found = [Extracted(item="a", name="x", right="1", said=said, found_by="label") for said in ("1", "2")]
+    assert fields.last_line(found) == "exact 0.50 fields 2"
+    assert "| label | 2 | 0.50 | 0.00 |" in fields.table(found)

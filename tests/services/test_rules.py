@@ -153,6 +153,10 @@ WRONG_FIELDS = {
     "spec.reasoning.config.generation.output_regex": [reasoning(generation=GenerationConfig(output_regex="a"))],
     "spec.reasoning.config.generation.output_choices": [reasoning(generation=GenerationConfig(output_choices=["a"]))],
     "spec.reasoning.config.generation.enable_copying": [reasoning(generation=GenerationConfig(enable_copying=True))],
+    "spec.reasoning.output_json_schema": [
+        reasoning(schema='{"type": "object"}'), reasoning(schema='{"properties": {"a": {"items": {"items": {}}}}}'),
+    ],
+    "spec.reasoning.config.min_confidence": [reasoning(min_confidence=1.1), reasoning(min_confidence=-0.1)],
     "spec.reasoning.config.max_evidence_count": [reasoning(max_evidence_count=0), reasoning(max_evidence_count=51)],
     "spec.reasoning.config.ocr.render_dpi": [reasoning(ocr=OcrConfig(render_dpi=1))],
     "spec.reasoning.config.transcription.beam_size": [reasoning(transcription=TranscriptionConfig(beam_size=99))],
@@ -192,7 +196,8 @@ async def test_the_limits_themselves_are_allowed(check):
         vision(turn(ChatRole.CHAT_ROLE_SYSTEM), turn(), turn(ASSISTANT), image(crop_box=[0, 0, 1, 1], page_number=2)),
         vision(temperature=2, top_p=1, seed=-1, stop_sequences=["x"] * 8),
         reasoning(document("A.b_c-1"), document(), document(source=WAV, clips=clips((0, 0))), question="x" * 8000,
-                  max_evidence_count=50),
+                  max_evidence_count=50, min_confidence=1),
+        reasoning(question="", schema='{"properties": {"a": {}}}'),
     ):  # fmt: skip
         await check(spec)
 
@@ -213,11 +218,9 @@ def test_layout_is_refused_at_once_where_a_model_for_it_is_missing(spec, missing
 
 
 async def test_what_is_not_offered_yet_is_refused_at_once(check, fails):
-    schema = '{"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}'
     images = ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES
     for spec in (
         ocr(enable_unwarping=True),
-        reasoning(schema=schema),
         reasoning(strategy=images),
         reasoning(ocr=OcrConfig(enable_unwarping=True)),
     ):
@@ -270,6 +273,13 @@ async def test_a_schema_that_cannot_be_enforced_is_refused_with_the_place(check,
     failed = await fails(check(vision(output_json_schema=json.dumps(schema))))
     assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "SCHEMA_INVALID")
     assert "/properties/tags: uniqueItems cannot be enforced" in failed.error.message
+
+
+async def test_a_schema_in_which_nothing_can_be_looked_for_is_refused_with_the_place(check, fails):
+    schema = {"properties": {"seller": {"type": "object", "additionalProperties": {"type": "string"}}}}
+    failed = await fails(check(reasoning(schema=json.dumps(schema))))
+    assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "FIELD_INVALID")
+    assert "/properties/seller: is an object without properties" in failed.error.message
 
 
 @pytest.mark.parametrize(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import json
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from triptych.core.errors import FeatureDisabled, FieldInvalid, InputTooLarge
 from triptych.core.output_options import check_output_options, output_options
+from triptych.core.schema_values import wanted_values
 from triptych.core.schemas import check_schema
 from triptych.core.settings import Settings
 from triptych.services.fields import few, in_range, language, need, short
@@ -184,6 +186,8 @@ def _reasoning(spec: ReasoningSpec, path: str, settings: Settings) -> None:
         _clips(document.clips, f"{place}.clips")
     short(spec.question, 8000, f"{path}.question")
     check_schema(spec.output_json_schema, f"{path}.output_json_schema")
+    if spec.output_json_schema:
+        wanted_values(json.loads(spec.output_json_schema), f"{path}.output_json_schema")
     config, place = spec.config, f"{path}.config"
     _ocr_config(config.ocr, f"{place}.ocr", settings)
     _transcription_config(config.transcription, f"{place}.transcription")

@@ -225,36 +225,6 @@ def value(pointer: str, confidence: float, *evidence: str) -> AnswerValue:
 NULLABLE = {"type": ["string", "null"]}
 
 
-@pytest.mark.parametrize(
-    ("properties", "required", "output"),
-    [
-        ({"a": {"type": "string"}, "b": NULLABLE}, ["a", "b"], '{"a": "1", "b": null}'),
-        ({"a": {"type": "string"}, "b": {"type": "string"}}, ["a"], '{"a": "1"}'),
-        ({"a": {"type": "string"}, "b": {"type": "string"}}, ["a", "b"], ""),
-    ],
-)
-def test_a_value_that_is_not_sure_enough_is_held_back(
-    properties: dict[str, object], required: list[str], output: str
-) -> None:
-    outcome = Outcome(
-        status=FOUND,
-        output_json='{"a": "1", "b": "2"}',
-        values=[value("/a", 0.75, "e1"), value("/b", 0.25, "e1", "e2")],
-        evidence=[Evidence(evidence_id="e1"), Evidence(evidence_id="e2")],
-        confidence=0.5,
-    )
-    schema = json.dumps({"type": "object", "properties": properties, "required": required})
-    found = held(outcome, min_confidence=0.5, min_groundedness=0, schema=schema)
-    assert (found.status, found.output_json, found.confidence) == (PARTIAL, output, 0.75)
-    assert [(one.json_pointer, one.status, one.raw) for one in found.values] == [
-        ("/a", FOUND, "x"), ("/b", NOT_FOUND, ""),
-    ]  # fmt: skip
-    assert [one.evidence_id for one in found.evidence] == ["e1"]
-    nothing = held(outcome, min_confidence=0.9, min_groundedness=0, schema=schema)
-    assert (nothing.status, nothing.output_json, len(nothing.values)) == (NOT_FOUND, "", 2)
-    assert held(outcome, min_confidence=0, min_groundedness=0, schema=schema) is outcome
-
-
 def test_an_answer_of_which_nobody_knows_how_sure_it_is_stays() -> None:
     unknown = Outcome(status=FOUND, text="x")
     assert held(unknown, min_confidence=1, min_groundedness=0) is unknown

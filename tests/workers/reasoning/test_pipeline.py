@@ -332,10 +332,11 @@ def _named(*names: str) -> ReasoningSpec:
             "config.generation.output_json_schema",
         ),
         (
-            ReasoningSpec(documents=request(PNG).documents, question="?", output_json_schema="{}"),
-            FeatureDisabled,
-            None,
+            ReasoningSpec(documents=request(PNG).documents, output_json_schema='{"type": "object"}'),
+            FieldInvalid,
+            "output_json_schema",
         ),
+        (request(PNG, min_confidence=1.5), FieldInvalid, "config.min_confidence"),
         (request(PNG, strategy=ReasoningStrategy.REASONING_STRATEGY_TEXT_AND_IMAGES), FeatureDisabled, None),
     ],
 )

@@ -148,7 +148,9 @@ class Orchestra:
             self._readings,
             attempt,
         )
-        return JobResult(reasoning=await answer(attempt.spec.reasoning, children, report, self._pipelines))
+        has_layout = bool(self._settings.layout_model and self._settings.table_model)
+        result = await answer(attempt.spec.reasoning, children, report, self._pipelines, has_layout=has_layout)
+        return JobResult(reasoning=result)
 
     async def _open(self) -> None:
         self._store = AsyncStore(self._settings.redis_url)

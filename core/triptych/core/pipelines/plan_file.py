@@ -18,6 +18,7 @@ from triptych.core.pipelines.order import check_order
 from triptych.core.pipelines.plan import Mistake, Plan, PlanInvalid, Prompt, Stage
 from triptych.core.pipelines.yaml_text import Node, at_pointer, kind_of, line_of, pairs, parse, plain
 from triptych.core.records import KINDS
+from triptych.core.schema_values import wanted_values
 from triptych.core.schemas import check_schema
 from triptych.v1.reasoning_service_pb2 import QuestionRule
 
@@ -121,7 +122,7 @@ class PlanFile:
 
         Raises:
             ValueError: The node is neither a mapping nor the name of a file.
-            PlanInvalid: It is no schema, or one that outputs cannot be held to.
+            PlanInvalid: It is no schema, or asks for what cannot be looked for.
         """
         shown = self.shown
         if node.tag.endswith(":str"):
@@ -150,6 +151,7 @@ class PlanFile:
         text = json.dumps(value, ensure_ascii=False)
         try:
             check_schema(text, "fields")
+            wanted_values(value, "fields")
         except (SchemaInvalid, FieldInvalid) as error:
             reason = error.message.removeprefix("fields: ")
             line = line_of(at_pointer(root, _place_in(reason))) if root is not None else 1

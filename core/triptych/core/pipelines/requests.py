@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from triptych.core.errors import FeatureDisabled, FieldInvalid
+from triptych.core.errors import FieldInvalid
 from triptych.core.pipelines.catalogue import Pipelines
 from triptych.core.pipelines.plan import Plan
 from triptych.v1.ocr_pb2 import OcrMode
 from triptych.v1.reasoning_pb2 import ReasoningSpec
 from triptych.v1.reasoning_service_pb2 import QuestionRule
-
-# Outcomes that no code of this release gives yet.
-_NOT_OFFERED = ("extract",)
 
 
 def chosen(spec: ReasoningSpec, pipelines: Pipelines, path: str = "") -> Plan:
@@ -24,13 +21,10 @@ def chosen(spec: ReasoningSpec, pipelines: Pipelines, path: str = "") -> Plan:
     Raises:
         FieldInvalid: There is no such pipeline, its file is wrong (file, line and reason), or the request has what it
             does not take or lacks what it needs.
-        FeatureDisabled: It is not offered yet.
     """
     prefix = f"{path}." if path else ""
     name = spec.pipeline or ("extract" if spec.output_json_schema else "answer")
     plan = pipelines.get(name, f"{prefix}pipeline")
-    if plan.outcome.name in _NOT_OFFERED:
-        raise FeatureDisabled(f"pipeline {name!r}: stage {plan.outcome.name!r} is not offered yet")
     if plan.question == QuestionRule.QUESTION_RULE_REQUIRED and not spec.question.strip():
         raise FieldInvalid(f"{prefix}question", f"is empty; the pipeline {name!r} needs one")
     if plan.question == QuestionRule.QUESTION_RULE_NONE and spec.question.strip():

@@ -213,7 +213,7 @@ class ReasoningConfig(_message.Message):
     strategy: Global___ReasoningStrategy.ValueType
     """Whether the model sees text, page images or both."""
     max_evidence_count: _builtins.int
-    """Pieces of evidence at most, 1 to 50; default 10."""
+    """Pieces of evidence at most, of the answer or of each value, 1 to 50; default 10."""
     allow_partial_documents: _builtins.bool
     """Go on when some document cannot be processed (it is then in documents with
     its error); otherwise the job fails.
@@ -402,7 +402,7 @@ class AnswerValue(_message.Message):
     EVIDENCE_IDS_FIELD_NUMBER: _builtins.int
     FOUND_BY_FIELD_NUMBER: _builtins.int
     json_pointer: _builtins.str
-    """JSON Pointer (RFC 6901) into output_json."""
+    """JSON Pointer (RFC 6901) into output_json; of a list in which nothing was found, to the list."""
     status: Global___AnswerStatus.ValueType
     """Whether it was found. CONFLICTING: several were; the one in output_json is the likeliest, the evidence shows all."""
     confidence: _builtins.float

@@ -54,26 +54,31 @@ def rows(reading: Reading) -> Sequence[Row]:
 
 def _rows(reading: Reading) -> list[Row]:
     texts = [reading.text[start:end] for start, end in reading.lines]
-    if not reading.quads or not all(len(quad) >= 8 for quad in reading.quads):
+    if not placed(reading):
         return [Row(text=text, lines=(index,)) for index, text in enumerate(texts)]
     boxes = [box_of(quad) for quad in reading.quads]
     if _has_columns(texts, boxes):
         return [_row([index], texts, boxes) for index in range(len(texts))]
     near = _near(boxes)
     found: list[Row] = []
-    placed: set[int] = set()
+    taken: set[int] = set()
     for first in range(len(texts)):
-        if first in placed:
+        if first in taken:
             continue
         members = [first]
         for index in sorted(near[first], key=lambda i: boxes[i].left):
             # The end of a tilted row is no longer level with its beginning: compare with the latest too.
             level = boxes[first].beside(boxes[index]) or boxes[members[-1]].beside(boxes[index])
-            if index not in placed and level and not any(_overlap(boxes[member], boxes[index]) for member in members):
+            if index not in taken and level and not any(_overlap(boxes[member], boxes[index]) for member in members):
                 members.append(index)
-        placed.update(members)
+        taken.update(members)
         found.append(_row(members, texts, boxes))
     return found
+
+
+def placed(reading: Reading) -> bool:
+    """Whether it is known where every line stands."""
+    return bool(reading.quads) and all(len(quad) >= 8 for quad in reading.quads)
 
 
 def box_of(quad: Quad) -> Box:

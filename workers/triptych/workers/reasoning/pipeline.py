@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable, Mapping
 
 from triptych.core.pipelines.catalogue import Pipelines
 from triptych.core.pipelines.requests import applied, chosen
+from triptych.core.schema_values import asks_for_rows, leaves, wanted_values
 from triptych.v1.job_pb2 import JobEvent
+from triptych.v1.ocr_pb2 import OcrMode
 from triptych.v1.reasoning_pb2 import Answer, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.children import Children
 from triptych.workers.reasoning.classification import classify
+from triptych.workers.reasoning.extraction import extract
 from triptych.workers.reasoning.finding import Finder
 from triptych.workers.reasoning.ingest import gather
 from triptych.workers.reasoning.minutes import minutes
@@ -27,6 +31,8 @@ async def answer(
     children: Children,
     report: Callable[[JobEvent], Awaitable[None]],
     pipelines: Pipelines,
+    *,
+    has_layout: bool = True,
 ) -> ReasoningResult:
     """Runs the pipeline that a request names; what it tells of the documents was found in the recognized words.
 
@@ -37,6 +43,7 @@ async def answer(
         children: Runs the child jobs.
         report: Told of progress and of every stage that ends.
         pipelines: As their files are now.
+        has_layout: Whether tables can be found here: rows of a list are looked for in them.
 
     Raises:
         FieldInvalid: The request is wrong, or the file of its pipeline.
@@ -50,8 +57,10 @@ async def answer(
         request=request,
         plan=plan,
         children=children,
-        timeline=Timeline(report, total=len(request.documents) + 4),
+        timeline=Timeline(report, total=len(request.documents) + 1 + _step_count(request)),
     )
+    if has_layout:
+        _ask_for_tables(request)
     for stage in plan.stages:
         await STAGES[stage.name](run)
     outcome = run.outcome
@@ -89,6 +98,28 @@ async def _answer_question(run: Run) -> None:
     )
 
 
+async def _extract(run: Run) -> None:
+    async with run.timeline.stage("extract"):
+        extraction = await extract(
+            json.loads(run.request.output_json_schema),
+            _finder(run),
+            run.readings,
+            instructions=run.request.question,
+            min_confidence=run.request.config.min_confidence,
+            max_evidence_count=run.max_evidence_count,
+        )
+    run.outcome = Outcome(
+        status=extraction.status,
+        text=extraction.text,
+        output_json=extraction.output_json,
+        evidence=extraction.evidence,
+        values=extraction.values,
+        groundedness=extraction.groundedness,
+        confidence=extraction.confidence,
+        usage=extraction.usage,
+    )
+
+
 async def _summarize(run: Run) -> None:
     run.outcome = await summarize(run)
 
@@ -108,7 +139,6 @@ async def _verify(run: Run) -> None:
         run.outcome,
         min_confidence=run.request.config.min_confidence,
         min_groundedness=run.plan.options("verify").get("min_groundedness", 0),
-        schema=run.request.output_json_schema or run.plan.schema,
     )
 
 
@@ -116,11 +146,26 @@ STAGES: Mapping[str, Callable[[Run], Awaitable[None]]] = {
     "read": _read,
     "retrieve": _retrieve,
     "answer": _answer_question,
+    "extract": _extract,
     "summarize": _summarize,
     "classify": _classify,
     "minutes": _minutes,
     "verify": _verify,
 }
+
+
+def _step_count(request: ReasoningSpec) -> int:
+    """Gives how many stages there will be after the documents: a question is three, with a schema there are several."""
+    if not request.output_json_schema:
+        return 3
+    return 1 + 3 * sum(1 for _ in leaves(wanted_values(json.loads(request.output_json_schema))))
+
+
+def _ask_for_tables(request: ReasoningSpec) -> None:
+    """Has tables found where a schema asks for rows, unless the caller chose how to read."""
+    ocr, schema = request.config.ocr, request.output_json_schema
+    if schema and not ocr.mode and asks_for_rows(wanted_values(json.loads(schema))):
+        ocr.mode = OcrMode.OCR_MODE_LAYOUT
 
 
 def _finder(run: Run) -> Finder:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from triptych.core.page_turns import turned
-from triptych.v1.ocr_pb2 import OcrPage
+from triptych.v1.ocr_pb2 import OcrPage, OcrTable
 from triptych.v1.transcription_pb2 import TranscriptionResult
 from triptych.workers.converters.contents import Contents
 
@@ -64,6 +64,7 @@ class Reading:
         turn: Degrees clockwise by which the page as shown has to be turned to stand upright.
         parts: Of a text: from where on which part of its document it is, (start, name for people), ascending.
         frame_ms: Of a video's key frame: when it is shown, in milliseconds.
+        tables: Tables of the page, on the upright page; empty unless layout was asked for.
     """
 
     document_id: str
@@ -76,6 +77,9 @@ class Reading:
     speakers: Sequence[str] = ()
     aspect: float = 1.0
     turn: int = 0
+    tables: Sequence[OcrTable] = ()
+    parts: Sequence[tuple[int, str]] = ()
+    frame_ms: int | None = None
     _made: dict[Callable[[Any], Any], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def once(self, make: Callable[[Reading], T]) -> T:
@@ -92,9 +96,6 @@ class Reading:
     def nbytes(self) -> int:
         """Estimates the memory that it takes with all that is made of it."""
         return _WORD_BYTES * len(self.marks) + _SIGN_BYTES * len(self.text)
-
-    parts: Sequence[tuple[int, str]] = ()
-    frame_ms: int | None = None
 
     @property
     def is_text(self) -> bool:
@@ -157,6 +158,7 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "", frame_ms: int
         aspect=width / height if width and height else 1.0,
         turn=turn,
         frame_ms=frame_ms,
+        tables=[_upright(table, turn) for table in page.tables],
     )
 
 
@@ -219,6 +221,15 @@ def bounds(quads: Sequence[Quad]) -> Quad:
     ys = [y for quad in quads for y in quad[1::2]]
     left, right, top, bottom = min(xs), max(xs), min(ys), max(ys)
     return (left, top, right, top, right, bottom, left, bottom)
+
+
+def _upright(table: OcrTable, turn: int) -> OcrTable:
+    copy = OcrTable()
+    copy.CopyFrom(table)
+    copy.polygon[:] = turned(table.polygon, turn)
+    for cell in copy.cells:
+        cell.polygon[:] = turned(cell.polygon, turn)
+    return copy
 
 
 def _word_spans(text: str, line: tuple[int, int], words: Sequence[str]) -> list[tuple[int, int]] | None:

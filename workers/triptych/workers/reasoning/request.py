@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 from triptych.core.document_types import DOCUMENT_TYPES
@@ -9,6 +10,7 @@ from triptych.core.errors import FieldInvalid
 from triptych.core.media import AUDIO_TYPES
 from triptych.core.offered import check_offered
 from triptych.core.output_options import output_options
+from triptych.core.schema_values import wanted_values
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.reasoning_pb2 import ReasoningSpec, SourceDocument
 
@@ -30,6 +32,8 @@ def checked(spec: ReasoningSpec) -> ReasoningSpec:
         raise FieldInvalid("documents", f"give 1 to {MAX_DOCUMENTS} documents, not {len(spec.documents)}")
     if len(spec.question) > MAX_QUESTION_CHARS:
         raise FieldInvalid("question", f"at most {MAX_QUESTION_CHARS} code points, not {len(spec.question)}")
+    if spec.output_json_schema:
+        wanted_values(json.loads(spec.output_json_schema))
     _check_config(spec)
     check_offered(JobSpec(reasoning=spec))
     request = ReasoningSpec()
