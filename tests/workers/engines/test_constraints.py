@@ -136,14 +136,14 @@ def test_texts_whose_pattern_may_match_anywhere_end_in_time(engine, temperature,
 
 
 class Rambling:
-    """Logits of a writer who opens everything and ends nothing."""
+    """Logits of a writer who likes some tokens, by default those that open things or go on with them."""
 
-    def __init__(self, tokenizer, seed):
+    def __init__(self, tokenizer, seed, liked=("{", "[", ",", '"', "a", "0", "Ġ")):
         import torch
 
         self._generator = torch.Generator().manual_seed(seed)
         self._size = len(tokenizer)
-        self._liked = [tokenizer.convert_tokens_to_ids(token) for token in ("{", "[", ",", '"', "a", "0", "Ġ")]
+        self._liked = [tokenizer.convert_tokens_to_ids(token) for token in liked]
 
     def logits(self):
         import torch
@@ -171,6 +171,21 @@ def test_after_every_token_a_known_ending_fits_what_is_left(engine, form, temper
         document = engine._tokenizer.decode(tokens + ending[:-1])
         Draft202012Validator(form).validate(json.loads(document))
     assert len(tokens) > limit - 4
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_string_that_has_outgrown_one_form_is_ended_in_another(engine, temperature):
+    form = {"anyOf": [{"anyOf": [{"type": "string", "pattern": "[0-9]{3}-Q"}, {"type": "string", "maxLength": 2}]}]}
+    constraint = engine._language_model._constraints.begin(schema_rules(form), None, 60)
+    choice = TokenChoice(temperature=temperature, top_p=1.0, seed=3, constraint=constraint)
+    writer, tokens = Rambling(engine._tokenizer, 3, liked='"'), []
+    while not choice.finished and len(tokens) < 60:
+        tokens.append(choice.next(writer.logits()))
+        if len(tokens) == 1:
+            writer = Rambling(engine._tokenizer, 3, liked="ab")
+    text = engine._tokenizer.decode(tokens, skip_special_tokens=True)
+    assert len(text) > 10
+    Draft202012Validator(form).validate(json.loads(text))
 
 
 def test_what_cannot_fit_the_limit_is_refused_before_anything_is_written(engine):
