@@ -19,8 +19,9 @@ from triptych.workers.engines.token_bytes import TokenBytes
 KEPT_GRAMMARS = 64
 # An ending of so many bytes is not made shorter.
 SHORT_BYTES = 80
-# After so many searches in vain none is made for a text.
+# After so many searches in vain none is made for a text; in so many tokens one of them is forgotten.
 MAX_FAILURES = 8
+FORGOTTEN_AFTER = 32
 # Bytes of a known ending that are left out at most, and what closes a value that was begun instead of another one.
 _MAX_SKIPPED = 16
 _CLOSINGS = (b'"', b"}", b"]", b"0")
@@ -94,7 +95,7 @@ class ByteDraft:
         self._words = words
         self._known = None if start.shortest is None else _Ending(start.shortest)
         self._after: dict[int, _Ending] = {}
-        self._failures = 0
+        self._failures = 0.0
 
     @property
     def ending(self) -> list[int]:
@@ -129,6 +130,7 @@ class ByteDraft:
         elif token not in self._words.end_tokens:
             self._known = self._after[token]
         self._after = {}
+        self._failures = max(0.0, self._failures - 1 / FORGOTTEN_AFTER)
 
     def _tokens(self, ending: _Ending) -> list[int]:
         if not ending.tokens:
@@ -203,5 +205,4 @@ def _like(ending: bytes, data: bytes) -> Iterator[bytes]:
 
 def _ends(matcher: LLMatcher, data: bytes) -> bool:
     """Whether a text may end after more bytes; leaves the matcher as it is."""
-    wanted = len(data) + 1
-    return matcher.validate_tokens([*data, END]) == wanted
+    return matcher.validate_tokens([*data, END]) == len(data) + 1

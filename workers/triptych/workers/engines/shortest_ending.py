@@ -141,7 +141,8 @@ def _search(
 
     def add_examples(state: _State, size: int) -> bool:
         """Goes on by examples where that is possible, and the text or its string cannot end by itself."""
-        if state.shape and (not state.shape.in_string or state.shape.escaped or state.mask[_QUOTE >> 3] >> (_QUOTE & 7) & 1):
+        shape = state.shape
+        if shape and (shape.escaped or not shape.in_string or state.mask[_QUOTE >> 3] >> (_QUOTE & 7) & 1):
             return False
         fitting = [text for text in examples if state.matcher.validate_tokens(list(text)) == len(text)]
         for text in fitting:
