@@ -4,8 +4,9 @@
 
 First a tiny model with random weights writes a document for each of many random schemas, greedily and by lot, with
 little room and with much; `jsonschema` says which are valid. Then the embedded language model continues eight prompts
-at once, as free text and held to eight schemas. Last line: `valid 1000/1000, time per token 1.04`; the exit code is 1
-if a document is not valid or a held token takes 1.15 times as long as a free one, or longer.
+at once, as free text and held to eight schemas. Last line: `valid 1000/1000, time per token 1.04, least 1.03` (median
+and least of the rounds); the exit code is 1 if a document is not valid or a held token takes 1.15 times as long as a
+free one, or longer.
 """
 
 import argparse
@@ -153,16 +154,20 @@ def _number(text: str) -> decimal.Decimal | float:
 
 def step_s(engine: ReaderEngine, rules: list[OutputRules], tokens: int, read_s: float) -> float:
     """Gives the time of a step in which every row gets a token; reading the prompts is not counted."""
-    began = time.perf_counter()
+    began = time.thread_time()
     results = engine.run_batch(prompts(rules, tokens))
-    wall_s = time.perf_counter() - began - read_s
+    spent_s = time.thread_time() - began - read_s
     counts = [result.usage.output_token_count for result in results if isinstance(result, VisionResult)]
     assert len(counts) == ROWS, results
-    return wall_s / max(counts)
+    return spent_s / max(counts)
 
 
-def token_cost(folder: Path, rounds: int, tokens: int, threads: int) -> float:
-    """Gives how much longer a token takes if it is held to a schema: median of rounds, each free and held."""
+def token_cost(folder: Path, rounds: int, tokens: int, threads: int) -> list[float]:
+    """Gives how much longer a token takes if it is held to a schema: of each round, first free and then held.
+
+    What counts is the time of the engine's own thread: it computes its share of the model and all of the constraints,
+    and what else runs on the machine is not counted.
+    """
     engine = engine_of(folder, threads)
     free = [OutputRules()] * ROWS
     held = [OutputRules(json_schema=json.dumps(form)) for form in FORMS]
@@ -170,14 +175,14 @@ def token_cost(folder: Path, rounds: int, tokens: int, threads: int) -> float:
     engine.run_batch(prompts([OutputRules(choices=("yes", "no"))], 8))
     ratios = []
     for _ in range(rounds):
-        began = time.perf_counter()
+        began = time.thread_time()
         engine.run_batch(prompts(free, 1))
-        read_s = time.perf_counter() - began
+        read_s = time.thread_time() - began
         free_s, held_s = (step_s(engine, rules, tokens, read_s) for rules in (free, held))
         ratios.append(held_s / free_s)
         figures = {"free_ms": free_s * 1e3, "held_ms": held_s * 1e3, "ratio": ratios[-1]}
         print(json.dumps({name: round(value, 3) for name, value in figures.items()}), flush=True)
-    return statistics.median(ratios)
+    return ratios
 
 
 def main() -> int:
@@ -191,8 +196,9 @@ def main() -> int:
     models_dir = given.models_dir or Settings().models_dir
     valid, met = valid_documents(given.schemas)
     print(json.dumps(met), flush=True)
-    ratio = token_cost(models_dir / MODEL, given.rounds, given.tokens, given.threads)
-    print(f"valid {valid}/{given.schemas}, time per token {ratio:.2f}")
+    ratios = token_cost(models_dir / MODEL, given.rounds, given.tokens, given.threads)
+    ratio = statistics.median(ratios)
+    print(f"valid {valid}/{given.schemas}, time per token {ratio:.2f}, least {min(ratios):.2f}")
     return 0 if valid == given.schemas and ratio < BOUND else 1
 
 

@@ -145,6 +145,8 @@ def gemma3(folder):
         head_dim=16,
         sliding_window=16,
         layer_types=["sliding_attention", "full_attention"],
+        # Tied, random weights say the last token again and again.
+        tie_word_embeddings=False,
         **TEXT,
     )
     return _saved(folder, Gemma3ForCausalLM(config), words, words)

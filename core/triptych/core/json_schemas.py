@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,8 +17,6 @@ _DRAFTS_WITH = {
     "else": DRAFTS[1:],
     "prefixItems": DRAFTS[3:],
 }
-# Numbers within bounds, brackets and most formats are not longer.
-_WRITTEN_BYTES = 8
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _SCHEMA_LISTS = ("allOf", "anyOf", "oneOf", "prefixItems", "items")
 _SCHEMAS = (
@@ -77,31 +73,15 @@ def not_enforced(schema: dict[str, Any]) -> str:
     return ""
 
 
-def obligation(schema: dict[str, Any]) -> int:
-    """Gives about how many bytes a document has to have once it has begun any one part of the schema.
-
-    What could be required is added up, so it is too high for schemas of alternatives.
-    """
-    named = [part for key in ("$defs", "definitions") for part in schema.get(key, {}).values()]
-    return _obligation(schema, sum(_obligation(part, 0) for part in named))
-
-
-def _obligation(part: Any, referred: int) -> int:
-    if not isinstance(part, dict):
-        return 0
-    size = _WRITTEN_BYTES + (referred if "$ref" in part else 0) + len(json.dumps(part.get("const", 0)))
-    size += max((len(json.dumps(value)) for value in part.get("enum", ())), default=0)
-    size += part.get("minLength", 0)
-    # A counted repetition, {20}, may have to be written.
-    size += sum(int(count) for count in re.findall(r"\{(\d{1,6})", part.get("pattern", "")))
-    for key in ("properties", "patternProperties"):
-        size += sum(len(name) + 4 + _obligation(child, referred) for name, child in part.get(key, {}).items())
-    for key in ("allOf", "anyOf", "oneOf", "prefixItems"):
-        size += sum(_obligation(child, referred) for child in part.get(key, ()))
-    size += _obligation(part.get("additionalProperties"), referred)
-    items = part.get("items")
-    size += sum(_obligation(child, referred) for child in items) if isinstance(items, list) else 0
-    return int(size + _obligation(items, referred) * max(part.get("minItems", 1), 1))
+def patterns_of(schema: dict[str, Any]) -> tuple[str, ...]:
+    """Gives the regular expressions of a schema, of texts and of names."""
+    found = [
+        pattern
+        for _, part in subschemas(schema)
+        for pattern in (part.get("pattern"), *part.get("patternProperties", ()))
+        if isinstance(pattern, str)
+    ]
+    return tuple(dict.fromkeys(found))
 
 
 def _escaped(name: str) -> str:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from llguidance import LLMatcher, LLParserLimits, LLTokenizer, TokenizerWrapper, regex_to_lark
 
 from triptych.core.errors import FieldInvalid, SchemaInvalid
-from triptych.core.json_schemas import not_enforced, obligation
+from triptych.core.json_schemas import not_enforced, patterns_of
 from triptych.core.schema_places import located
 
 # Compiling stays below a tenth of a second with these, and a step below 20 ms, whatever is asked for.
@@ -22,6 +22,8 @@ LIMITS = LLParserLimits(initial_lexer_fuel=1_000_000, step_lexer_fuel=200_000, v
 # a second "a" would pass for a property of another name; so control characters without a letter cannot be written.
 _JSON_WRITING = {"whitespace_pattern": "[ \\n]{1,16}", "json_allowed_escapes": 'nrbtf\\"'}
 _MAX_REASON_CHARS = 300
+# What ends a text of bytes.
+END = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +33,12 @@ class OutputGrammar:
     Attributes:
         rules: Lark rules of llguidance; that of the output is named `output`, or it is the terminal `OUTPUT`.
         is_json: Whether the output is a JSON document.
-        obligation: About how many bytes one more character can oblige the output to at most; None: nobody knows.
+        patterns: Regular expressions that the output or parts of it match, for those who look for a text.
     """
 
     rules: str
     is_json: bool = False
-    obligation: int | None = None
+    patterns: tuple[str, ...] = ()
 
     def lark(self, *, before: str = "", forcing: bool = True) -> str:
         """Gives the grammar as llguidance takes it.
@@ -61,19 +63,19 @@ def json_grammar(schema: str) -> OutputGrammar:
     """Gives the grammar of the documents that satisfy a JSON Schema."""
     loaded = json.loads(schema)
     rules = f"output: %json {json.dumps({**loaded, 'x-guidance': _JSON_WRITING})}"
-    return OutputGrammar(rules, is_json=True, obligation=obligation(loaded))
+    return OutputGrammar(rules, is_json=True, patterns=patterns_of(loaded))
 
 
 def regex_grammar(pattern: str) -> OutputGrammar:
     """Gives the grammar of the texts that a regular expression of Rust's matches as a whole."""
     # Digits are 0 to 9.
-    return OutputGrammar(f"output: /{regex_to_lark(pattern, use_ascii='d')}/")
+    return OutputGrammar(f"output: /{regex_to_lark(pattern, use_ascii='d')}/", patterns=(pattern,))
 
 
 def choice_grammar(choices: Sequence[str]) -> OutputGrammar:
     """Gives the grammar of a few texts."""
     rules = "output: " + " | ".join(json.dumps(choice, ensure_ascii=False) for choice in choices)
-    return OutputGrammar(rules, obligation=max(len(choice.encode()) for choice in choices))
+    return OutputGrammar(rules)
 
 
 def piece_grammar(documents: Sequence[Sequence[str]], otherwise: str) -> OutputGrammar:
@@ -88,8 +90,7 @@ def piece_grammar(documents: Sequence[Sequence[str]], otherwise: str) -> OutputG
         for index, pieces in enumerate(documents)
     )
     alternatives = " | ".join([json.dumps(otherwise), *(f"RUN{index}" for index in range(len(documents)))])
-    longest = max((len(piece.encode()) for pieces in documents for piece in pieces), default=0)
-    return OutputGrammar(f"output: {alternatives}\n{terminals}", obligation=2 * longest + len(otherwise))
+    return OutputGrammar(f"output: {alternatives}\n{terminals}")
 
 
 def check_schema_grammar(schema: str, field: str) -> None:
@@ -122,7 +123,7 @@ def byte_matcher(grammar: OutputGrammar) -> LLMatcher:
 
 
 def _why_pattern_refused(pattern: str) -> str:
-    return _reason(byte_matcher(json_grammar(json.dumps({"type": "string", "pattern": pattern}))).get_error())
+    return plain_reason(byte_matcher(json_grammar(json.dumps({"type": "string", "pattern": pattern}))).get_error())
 
 
 def _why_refused(grammar: OutputGrammar) -> str:
@@ -133,10 +134,11 @@ def _why_refused(grammar: OutputGrammar) -> str:
     error = matcher.get_error()
     if (matcher.is_stopped() and not matcher.is_accepting() and not error) or error.startswith("NoExtension"):
         return "nothing satisfies it"
-    return _reason(error)
+    return plain_reason(error)
 
 
-def _reason(error: str) -> str:
+def plain_reason(error: str) -> str:
+    """Gives what the library says of a grammar, as far as its author can use it."""
     # Places in the grammar and options of the library would only confuse: neither is the caller's.
     error = error.partition("\n   1 |")[0].rpartition("failed to compile JSON schema: ")[2]
     error = error.partition(" Enable 'coerce_one_of'")[0]
@@ -146,10 +148,10 @@ def _reason(error: str) -> str:
 class _Bytes:
     """A tokenizer whose tokens are the bytes."""
 
-    eos_token_id = 256
+    eos_token_id = END
     bos_token_id = None
     tokens = (*(bytes([byte]) for byte in range(256)), b"<end>")
-    special_token_ids = (256,)
+    special_token_ids = (END,)
 
     def __call__(self, text: bytes) -> list[int]:
         return list(text)

@@ -116,6 +116,78 @@ def test_a_document_is_closed_before_the_last_token(engine, limit):
     assert result.usage.output_token_count <= limit
 
 
+# Whatever character comes next, as many may come after it: only an example tells what ends such a text.
+ANYWHERE = [{"type": "string", "pattern": pattern} for pattern in ("[A-Z]{2}", "é+", "#[0-9]{3}$", "a.*[xyz]{2}-Q")]
+
+
+@pytest.mark.parametrize("limit", [24, 60])
+@pytest.mark.parametrize("temperature", [0.7, 1.3])
+def test_texts_whose_pattern_may_match_anywhere_end_in_time(engine, temperature, limit):
+    forms = [*ANYWHERE, *({"anyOf": [{"anyOf": [form, {"type": "integer"}]}]} for form in ANYWHERE)]
+    results = engine.run_batch(
+        [
+            held(schema_rules(form), temperature=temperature, seed=seed, max_output_tokens=limit)
+            for seed, form in enumerate(forms)
+        ]
+    )
+    for form, result in zip(forms, results, strict=True):
+        Draft202012Validator(form).validate(json.loads(result.text))
+        assert result.usage.output_token_count <= limit
+
+
+class Rambling:
+    """Logits of a writer who likes some tokens, by default those that open things or go on with them."""
+
+    def __init__(self, tokenizer, seed, liked=("{", "[", ",", '"', "a", "0", "Ġ")):
+        import torch
+
+        self._generator = torch.Generator().manual_seed(seed)
+        self._size = len(tokenizer)
+        self._liked = [tokenizer.convert_tokens_to_ids(token) for token in liked]
+
+    def logits(self):
+        import torch
+
+        logits = torch.randn(self._size, generator=self._generator)
+        logits[self._liked] += 3
+        return logits
+
+
+@pytest.mark.parametrize(
+    "form", [{"type": "array"}, INVOICE, ANYWHERE[0], {"type": "array", "items": {"anyOf": [INVOICE, *ANYWHERE]}}]
+)
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_after_every_token_a_known_ending_fits_what_is_left(engine, form, temperature):
+    limit = 48
+    constraint = engine._language_model._constraints.begin(schema_rules(form), None, limit)
+    choice = TokenChoice(temperature=temperature, top_p=1.0, seed=3, constraint=constraint)
+    writer, tokens = Rambling(engine._tokenizer, 3), []
+    while not choice.finished:
+        tokens.append(choice.next(writer.logits()))
+        if tokens[-1] == engine._tokenizer.eos_token_id:
+            break
+        ending = constraint._draft.ending
+        assert len(tokens) + len(ending) <= limit
+        document = engine._tokenizer.decode(tokens + ending[:-1])
+        Draft202012Validator(form).validate(json.loads(document))
+    assert len(tokens) > limit - 4
+
+
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_a_string_that_has_outgrown_one_form_is_ended_in_another(engine, temperature):
+    form = {"anyOf": [{"anyOf": [{"type": "string", "pattern": "[0-9]{3}-Q"}, {"type": "string", "maxLength": 2}]}]}
+    constraint = engine._language_model._constraints.begin(schema_rules(form), None, 60)
+    choice = TokenChoice(temperature=temperature, top_p=1.0, seed=3, constraint=constraint)
+    writer, tokens = Rambling(engine._tokenizer, 3, liked='"'), []
+    while not choice.finished and len(tokens) < 60:
+        tokens.append(choice.next(writer.logits()))
+        if len(tokens) == 1:
+            writer = Rambling(engine._tokenizer, 3, liked="ab")
+    text = engine._tokenizer.decode(tokens, skip_special_tokens=True)
+    assert len(text) > 10
+    Draft202012Validator(form).validate(json.loads(text))
+
+
 def test_what_cannot_fit_the_limit_is_refused_before_anything_is_written(engine):
     refused, good = engine.run_batch([held(schema_rules(INVOICE), max_output_tokens=10), held()])
     assert isinstance(refused, FieldInvalid)
@@ -125,7 +197,7 @@ def test_what_cannot_fit_the_limit_is_refused_before_anything_is_written(engine)
 
 def copier(engine, text, limit=60):
     """What holds a row to a copy from a page."""
-    return engine._language_model._constraints.begin(OutputRules(copied=True), [text], limit, greedy=False)
+    return engine._language_model._constraints.begin(OutputRules(copied=True), [text], limit)
 
 
 def written(engine, constraint, seed, limit=60):
@@ -182,7 +254,7 @@ def test_no_page_that_was_copied_from_stays_in_memory(engine):
 
 def test_where_pages_are_pixels_nothing_can_be_copied(engine):
     with pytest.raises(MediaTypeUnsupported, match="recognizes no text"):
-        engine._language_model._constraints.begin(OutputRules(copied=True), None, 60, greedy=True)
+        engine._language_model._constraints.begin(OutputRules(copied=True), None, 60)
 
 
 def words_of(*vocabulary):
@@ -198,7 +270,7 @@ def word_texts(tokenizer, rules, count=12):
 
     texts = set()
     for seed in range(count):
-        constraint = Constraints(tokenizer, {1}).begin(rules, None, 20, greedy=False)
+        constraint = Constraints(tokenizer, {1}).begin(rules, None, 20)
         choice = TokenChoice(temperature=1.0, top_p=1.0, seed=seed, constraint=constraint)
         tokens = []
         while not choice.finished:
@@ -231,5 +303,5 @@ def test_what_a_tokenizer_cannot_write_at_all_is_refused():
 
 
 def test_rules_are_free_unless_something_is_asked_for(engine):
-    assert engine._language_model._constraints.begin(FREE, [], 60, greedy=True) is None
+    assert engine._language_model._constraints.begin(FREE, [], 60) is None
     assert held(OutputRules(copied=True)) != replace(held(), seed=1)

@@ -11,9 +11,9 @@ from typing import Any
 from llguidance import LLMatcher
 
 from triptych.core.errors import FieldInvalid, MediaTypeUnsupported
-from triptych.core.output_grammar import LIMITS, OutputGrammar, piece_grammar
+from triptych.core.output_grammar import LIMITS, OutputGrammar, piece_grammar, plain_reason
 from triptych.workers.engines.document_pieces import pieces
-from triptych.workers.engines.drafts import KEPT_GRAMMARS, ByteDraft, WordDraft, beginning, new_beginning
+from triptych.workers.engines.drafts import KEPT_GRAMMARS, ByteDraft, Draft, WordDraft, beginning, new_beginning
 from triptych.workers.engines.grammar_constraint import GrammarConstraint
 from triptych.workers.engines.output_rules import FREE, NOT_FOUND, OutputRules
 from triptych.workers.engines.token_bytes import TokenBytes
@@ -32,16 +32,13 @@ class Constraints:
         self._end_tokens = end_tokens
         self._compiled: OrderedDict[OutputGrammar, LLMatcher] = OrderedDict()
 
-    def begin(
-        self, rules: OutputRules, documents: Sequence[str] | None, limit: int, *, greedy: bool
-    ) -> GrammarConstraint | None:
+    def begin(self, rules: OutputRules, documents: Sequence[str] | None, limit: int) -> GrammarConstraint | None:
         """Gives the constraint of one row; None if its text is free.
 
         Args:
             rules: What the text is held to.
             documents: Text of each page that the model is shown; None: it is shown pixels.
             limit: Tokens that may come, with the one that ends the turn.
-            greedy: Whether the likeliest token is always chosen.
 
         Raises:
             FieldInvalid: No text that was asked for fits the limit, or can be written with the model's tokens.
@@ -54,15 +51,14 @@ class Constraints:
         find, compiled = (new_beginning, self._compile) if rules.copied else (beginning, self._kept)
         words, matcher = self._words, compiled(grammar)
         complete = words.byte_tokens is not None
-        draft = ByteDraft(find(grammar), words) if complete else WordDraft(matcher.deep_copy(), words)
-        constraint = GrammarConstraint(matcher, words, draft, grammar, limit, greedy=greedy)
-        least = constraint.least_tokens
-        if least is None and not complete:
+        draft: Draft = ByteDraft(find(grammar), words) if complete else WordDraft(matcher.deep_copy(), words)
+        least = len(draft.ending)
+        if not least and not complete:
             raise FieldInvalid("config", "no output as asked for can be written with the tokens of this model")
-        if least is None or least > limit:
-            why = "none was found" if least is None else f"the shortest one found takes {least} tokens"
+        if not least or least > limit:
+            why = f"the shortest one found takes {least} tokens" if least else "none was found"
             raise FieldInvalid("config.max_output_tokens", f"no output as asked for fits {limit} tokens: {why}")
-        return constraint
+        return GrammarConstraint(matcher, words, draft, limit)
 
     @cached_property
     def _words(self) -> TokenBytes:
@@ -83,7 +79,7 @@ class Constraints:
         lark = grammar.lark(before=words.before, forcing=words.byte_tokens is not None)
         matcher = LLMatcher(words.native, lark, log_level=0, limits=LIMITS)
         if matcher.is_error():
-            raise FieldInvalid("config", f"the output cannot be held to this: {matcher.get_error()[:200]}")
+            raise FieldInvalid("config", f"the output cannot be held to this: {plain_reason(matcher.get_error())}")
         return matcher
 
 

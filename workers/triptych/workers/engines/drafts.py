@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
 from llguidance import LLMatcher
 
-from triptych.core.output_grammar import OutputGrammar, byte_matcher
+from triptych.core.output_grammar import END, OutputGrammar, byte_matcher
 from triptych.workers.engines.json_shape import JsonShape
+from triptych.workers.engines.pattern_examples import examples_of, likely_bytes, one_byte
 from triptych.workers.engines.shortest_ending import shortest_ending
 from triptych.workers.engines.token_bytes import TokenBytes
 
@@ -17,32 +19,31 @@ from triptych.workers.engines.token_bytes import TokenBytes
 KEPT_GRAMMARS = 64
 # An ending of so many bytes is not made shorter.
 SHORT_BYTES = 80
-# After so many searches that found nothing none is made for tokens that are only tried.
-MAX_FAILURES = 20
+# After so many searches in vain none is made for a text; in so many tokens one of them is forgotten.
+MAX_FAILURES = 8
+FORGOTTEN_AFTER = 32
 # Bytes of a known ending that are left out at most, and what closes a value that was begun instead of another one.
 _MAX_SKIPPED = 16
 _CLOSINGS = (b'"', b"}", b"]", b"0")
-# What most likely ends something comes first.
-_LIKELY = b'"}]0,:ntf[{-1a. '
-_BYTES = (*_LIKELY, *(byte for byte in range(256) if byte not in _LIKELY))
 
 
 class Draft(Protocol):
-    """A text that grows."""
+    """A text that grows, and an ending of it."""
 
-    def take(self, token: int) -> None:
-        """Takes the next token."""
+    @property
+    def ending(self) -> list[int]:
+        """Tokens that end the text, the last of them the end of the turn; empty: none was found."""
 
-    def ending(self, token: int | None, most: int) -> list[int] | None:
-        """Gives tokens that end the text, the last of them the end of the turn.
+    def fits(self, token: int, room: int) -> bool:
+        """Whether the text can be ended after a token.
 
         Args:
-            token: Taken to come first; it is not in the ending.
-            most: Longest ending of use.
-
-        Returns:
-            None if none was found.
+            token: May come next.
+            room: Tokens that may come after it, with the end of the turn.
         """
+
+    def take(self, token: int) -> None:
+        """Takes the next token: one that fits, or what the ending begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +54,13 @@ class Beginning:
         matcher: Of bytes; copy it.
         shortest: A short text, in bytes; None: none was found with reasonable effort.
         shape: Of the empty text, if the texts are JSON documents.
+        examples: Of the grammar's patterns.
     """
 
     matcher: LLMatcher
     shortest: bytes | None
     shape: JsonShape | None
+    examples: Sequence[bytes]
 
 
 def new_beginning(grammar: OutputGrammar) -> Beginning:
@@ -65,9 +68,10 @@ def new_beginning(grammar: OutputGrammar) -> Beginning:
     matcher = byte_matcher(grammar)
     shape = JsonShape() if grammar.is_json else None
     if matcher.is_error():
-        return Beginning(matcher, None, shape)
-    found = shortest_ending(matcher, _bytes_of, _byte, shape, enough=SHORT_BYTES)
-    return Beginning(matcher, None if found is None else bytes(found), shape)
+        return Beginning(matcher, None, shape, ())
+    examples = examples_of(grammar)
+    found = shortest_ending(matcher, likely_bytes, one_byte, shape, examples, enough=SHORT_BYTES)
+    return Beginning(matcher, None if found is None else bytes(found), shape, examples)
 
 
 @lru_cache(KEPT_GRAMMARS)
@@ -86,42 +90,66 @@ class ByteDraft:
 
     def __init__(self, start: Beginning, words: TokenBytes) -> None:
         self._matcher = start.matcher.deep_copy()
-        self._known = start.shortest
-        self._words = words
         self._shape = start.shape
-        self._failures = 0
+        self._examples = start.examples
+        self._words = words
+        self._known = None if start.shortest is None else _Ending(start.shortest)
+        self._after: dict[int, _Ending] = {}
+        self._failures = 0.0
+
+    @property
+    def ending(self) -> list[int]:
+        """See `Draft`."""
+        return self._tokens(self._known) if self._known else []
+
+    def fits(self, token: int, room: int) -> bool:
+        """See `Draft`."""
+        if token in self._words.end_tokens:
+            return True
+        if self._known and self._known.tokens and self._known.tokens[0] == token:
+            return len(self._known.tokens) <= room + 1
+        data = self._words[token]
+        found = self._adapted(data)
+        # After so many searches in vain what is known has to do.
+        if found is None and self._failures < MAX_FAILURES:
+            found = self._searched(data)
+            self._failures += found is None
+        if found is None:
+            return False
+        ending = self._after[token] = _Ending(found)
+        # No token writes less than a byte.
+        return len(found) < room or len(self._tokens(ending)) <= room
 
     def take(self, token: int) -> None:
         """See `Draft`."""
         data = self._words[token]
         self._matcher.consume_tokens(list(data))
         self._shape = self._shape and self._shape.after(data)
-        self._known = _without(self._known, data)
+        if self._known and self._known.tokens and self._known.tokens[0] == token:
+            self._known = _Ending(self._known.data.removeprefix(data), self._known.tokens[1:])
+        elif token not in self._words.end_tokens:
+            self._known = self._after[token]
+        self._after = {}
+        self._failures = max(0.0, self._failures - 1 / FORGOTTEN_AFTER)
 
-    def ending(self, token: int | None, most: int) -> list[int] | None:
-        """See `Draft`."""
-        data = b"" if token is None else self._words[token]
+    def _tokens(self, ending: _Ending) -> list[int]:
+        if not ending.tokens:
+            ending.tokens = [*self._words.tokens_of(ending.data), min(self._words.end_tokens)]
+        return ending.tokens
+
+    def _adapted(self, data: bytes) -> bytes | None:
+        """Gives an ending after more bytes, made of the one that is known: cheaper than to search."""
+        if self._known is None:
+            return None
+        return next((found for found in _like(self._known.data, data) if _ends(self._matcher, data + found)), None)
+
+    def _searched(self, data: bytes) -> bytes | None:
         matcher = self._matcher.deep_copy()
         if not matcher.consume_tokens(list(data)):
             return None
-        known = _adapted(matcher, self._known, data) if self._known is not None else None
-        tokens = self._tokens(known) if known is not None else None
-        if token is None:
-            self._known = known
-        # After a token that is only tried a longer ending will do: there are others to try.
-        too_long = tokens is None or (token is None and len(tokens) > most)
-        # Without an ending of the text as it is, nothing is left to write in the end.
-        if too_long and (token is None or self._failures < MAX_FAILURES):
-            shape = self._shape and self._shape.after(data)
-            found = shortest_ending(matcher, _bytes_of, _byte, shape, straight=True)
-            self._failures += found is None and token is not None
-            if found is not None and token is None:
-                self._known = bytes(found)
-            tokens = self._tokens(bytes(found)) if found is not None else tokens
-        return tokens
-
-    def _tokens(self, ending: bytes) -> list[int]:
-        return [*self._words.tokens_of(ending), min(self._words.end_tokens)]
+        shape = self._shape and self._shape.after(data)
+        found = shortest_ending(matcher, likely_bytes, one_byte, shape, self._examples, straight=True)
+        return None if found is None else bytes(found)
 
 
 class WordDraft:
@@ -135,45 +163,46 @@ class WordDraft:
     def __init__(self, matcher: LLMatcher, words: TokenBytes) -> None:
         self._matcher = matcher
         self._words = words
+        self._after: dict[int, list[int]] = {}
+        self.ending = self._searched(matcher)
+
+    def fits(self, token: int, room: int) -> bool:
+        """See `Draft`."""
+        if token in self._words.end_tokens or [token] == self.ending[:1]:
+            return True
+        matcher = self._matcher.deep_copy()
+        if matcher.consume_token(token):
+            self._after[token] = self._searched(matcher)
+        return 0 < len(self._after.get(token, ())) <= room
 
     def take(self, token: int) -> None:
         """See `Draft`."""
         self._matcher.consume_token(token)
+        self.ending = self.ending[1:] if [token] == self.ending[:1] else self._after.get(token, [])
+        self._after = {}
 
-    def ending(self, token: int | None, most: int) -> list[int] | None:  # noqa: ARG002
-        """See `Draft`."""
-        matcher = self._matcher.deep_copy()
-        if token is not None and not matcher.consume_token(token):
-            return None
+    def _searched(self, matcher: LLMatcher) -> list[int]:
         found = shortest_ending(matcher, self._words.likely_first, self._words.__getitem__, None, straight=True)
-        return None if found is None else [*found, min(self._words.end_tokens)]
+        return [] if found is None else [*found, min(self._words.end_tokens)]
 
 
-def _without(ending: bytes | None, data: bytes) -> bytes | None:
-    """What is left of an ending after some bytes, if it begins with them; else the ending."""
-    return ending.removeprefix(data) if ending is not None else None
+@dataclass(slots=True)
+class _Ending:
+    data: bytes
+    tokens: list[int] = field(default_factory=list)
+    """With the end of the turn; empty: nobody asked yet."""
 
 
-def _adapted(matcher: LLMatcher, ending: bytes, data: bytes) -> bytes | None:
-    """Gives an ending that is good now, made of one that was good before the last bytes: cheaper than to search.
+def _like(ending: bytes, data: bytes) -> Iterator[bytes]:
+    """Yields what may end a text after more bytes, if an ending was good before them.
 
     More of a string or a number changes nothing, blanks neither; what was opened is closed, what was written left out.
     """
-    tried = dict.fromkeys((ending.removeprefix(data), ending.removeprefix(data.strip()), ending))
-    shorter = (ending[skipped:] for skipped in range(1, min(len(ending), _MAX_SKIPPED)))
-    closed = (closing + ending[skipped:] for skipped in range(2) for closing in _CLOSINGS)
-    return next((found for found in (*tried, *closed, *shorter) if _ends(matcher, found)), None)
+    yield from dict.fromkeys((ending.removeprefix(data), ending.removeprefix(data.strip()), ending))
+    yield from (closing + ending[skipped:] for skipped in range(2) for closing in _CLOSINGS)
+    yield from (ending[skipped:] for skipped in range(1, min(len(ending), _MAX_SKIPPED)))
 
 
-def _ends(matcher: LLMatcher, ending: bytes) -> bool:
-    tried = matcher.deep_copy()
-    return tried.consume_tokens(list(ending)) and tried.is_accepting()
-
-
-def _byte(symbol: int) -> bytes:
-    return bytes([symbol])
-
-
-def _bytes_of(mask: bytes) -> list[int]:
-    bits = int.from_bytes(mask, "little")
-    return [byte for byte in _BYTES if bits >> byte & 1]
+def _ends(matcher: LLMatcher, data: bytes) -> bool:
+    """Whether a text may end after more bytes; leaves the matcher as it is."""
+    return matcher.validate_tokens([*data, END]) == len(data) + 1

@@ -70,7 +70,7 @@ class LanguageModel:
         return max(1, min(wanted, self.context_tokens - prompt_tokens))
 
     def _begin_answer(self, prompt: Prompt, ready: ReadyPrompt) -> Continuation:
-        constraint = self._constraints.begin(prompt.rules, ready.documents, ready.limit, greedy=prompt.temperature <= 0)
+        constraint = self._constraints.begin(prompt.rules, ready.documents, ready.limit)
         length = ready.inputs.ids.shape[1]
         return Continuation(prompt, self._vocabulary, prompt_tokens=length, limit=ready.limit, constraint=constraint)
 

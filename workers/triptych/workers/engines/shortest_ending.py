@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -16,6 +16,7 @@ _FIRST = 6
 _MAX_OTHERS = 256
 # So many symbols are words that begin differently, more are any character.
 _FEW = 16
+_QUOTE = 0x22
 _JSON_BLANKS = frozenset(b" \n\r\t")
 _JSON_CLOSING = frozenset(b"}]")
 # Symbols, the last one first.
@@ -30,6 +31,9 @@ class Matcher(Protocol):
 
     def consume_token(self, sampled_token: int) -> bool:
         """Takes a symbol."""
+
+    def validate_tokens(self, tokens: list[int]) -> int:
+        """Says how many of these symbols may come next, one after the other."""
 
     def is_accepting(self) -> bool:
         """Whether the text may end here."""
@@ -89,6 +93,7 @@ def shortest_ending(
     allowed: Callable[[bytes], list[int]],
     data_of: Callable[[int], bytes],
     shape: JsonShape | None,
+    examples: Sequence[bytes] = (),
     *,
     enough: int = 0,
     straight: bool = False,
@@ -103,6 +108,7 @@ def shortest_ending(
         allowed: Symbols of a bit mask, the likeliest to end something first, without those that end a turn.
         data_of: Bytes of a symbol.
         shape: Of a JSON text, so far; the symbols are bytes then. None: the text is no JSON, or nobody knows.
+        examples: Texts that may help where not every text ends; the symbols are bytes then.
         enough: An ending of so many symbols is short enough: a shorter one is not looked for.
         straight: Only the fast search is made: a few ms, with bytes.
 
@@ -111,13 +117,13 @@ def shortest_ending(
     """
     found = None
     for effort in _STRAIGHT:
-        found = _search(matcher, allowed, data_of, shape, effort) if found is None else found
+        found = _search(matcher, allowed, data_of, shape, examples, effort) if found is None else found
     if straight:
         return found
     if found is None or len(found) > enough:
-        shorter = _search(matcher, allowed, data_of, shape, _SHORT)
+        shorter = _search(matcher, allowed, data_of, shape, examples, _SHORT)
         found = min((way for way in (shorter, found) if way is not None), key=len, default=None)
-    return _search(matcher, allowed, data_of, shape, _LONG) if found is None else found
+    return _search(matcher, allowed, data_of, shape, examples, _LONG) if found is None else found
 
 
 def _search(
@@ -125,12 +131,28 @@ def _search(
     allowed: Callable[[bytes], list[int]],
     data_of: Callable[[int], bytes],
     shape: JsonShape | None,
+    examples: Sequence[bytes],
     effort: _Effort,
 ) -> list[int] | None:
     order = itertools.count()
     seen: set[tuple[int, JsonShape | None, bytes]] = set()
     turns: Counter[tuple[JsonShape | None, bytes]] = Counter()
     heap: list[_Way] = []
+
+    def add_examples(state: _State, size: int) -> bool:
+        """Goes on by examples where that is possible, and the text or its string cannot end by itself."""
+        shape = state.shape
+        if shape and (shape.escaped or not shape.in_string or state.mask[_QUOTE >> 3] >> (_QUOTE & 7) & 1):
+            return False
+        fitting = [text for text in examples if state.matcher.validate_tokens(list(text)) == len(text)]
+        for text in fitting:
+            there, path = state.matcher.deep_copy(), state.path
+            for symbol in text:
+                there.consume_token(symbol)
+                path = (path, symbol)
+            cost = state.detours + effort.detour_cost / 8
+            add(there, size + len(text), state.shape, cost, path, 1)
+        return bool(fitting)
 
     def add(here: Matcher, size: int, shape: JsonShape | None, detours: float, path: _Path, one_of: int) -> None:
         """Puts a state among those to go on from, unless one like it is there."""
@@ -159,6 +181,7 @@ def _search(
                 if turns[state.shape, state.mask] == effort.max_alike:
                     continue
                 turns[state.shape, state.mask] += 1
+            helped = add_examples(state, -minus_size)
             rest = candidates[_FIRST : _FIRST + _MAX_OTHERS]
             ascii_rest = [symbol for symbol in rest if data_of(symbol)[:1] < b"\x80"]
             # Other scripts come last: each has its own first bytes.
@@ -169,13 +192,14 @@ def _search(
                     heapq.heappush(heap, (estimate + cost, minus_size, next(order), late, more))
             one_of, candidates = len(candidates), candidates[:_FIRST]
         else:
+            helped = False
             one_of = _FIRST + len(others)
         for rank, symbol in enumerate(candidates):
             there = state.matcher.deep_copy()
             if there.consume_token(symbol):
                 data = data_of(symbol)
                 next_shape = state.shape.after(data) if state.shape else None
-                cost = detours + (effort.detour_cost if rank and others is None else 0)
+                cost = detours + (effort.detour_cost if (rank or helped) and others is None else 0)
                 # The first bytes of characters of other scripts look alike until the second one.
                 likes = 1 if data[:1] > b"\xc1" else one_of
                 add(there, len(data) - minus_size, next_shape, cost, (state.path, symbol), likes)

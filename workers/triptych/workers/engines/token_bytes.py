@@ -12,7 +12,6 @@ from llguidance.hf import from_tokenizer
 
 # Bytes that stand in no UTF-8 text need no token.
 _USELESS = frozenset((0xC0, 0xC1, *range(0xF5, 0x100)))
-_OPENS_JSON = frozenset(b'{[,:"')
 # What most likely ends something, or begins what is short.
 _LIKELY = b'"}]0,:ntf[{-1 .'
 
@@ -31,7 +30,6 @@ class TokenBytes:
         byte_tokens: For every byte the token that writes it alone; None: there are bytes without one, so not every text
             can be written.
         end_tokens: As given.
-        opens_json: Shape (tokens,): whether a token may oblige a JSON text to more than it had to write before.
     """
 
     def __init__(self, tokenizer: Any, end_tokens: AbstractSet[int]) -> None:
@@ -48,7 +46,6 @@ class TokenBytes:
         complete = _USELESS.issuperset(set(range(256)) - set(single))
         self.byte_tokens = tuple(single.get(byte, -1) for byte in range(256)) if complete else None
         self._rank = self._ranks()
-        self.opens_json = np.array([not _OPENS_JSON.isdisjoint(data) for data in self._bytes], np.bool_)
 
     def __getitem__(self, token: int) -> bytes:
         """What a token writes; nothing for one that ends a turn."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 
 import torch
@@ -31,8 +32,13 @@ class TokenConstraint(Protocol):
             logits: Shape (vocabulary,), float32, on the CPU.
         """
 
-    def take(self, token: int) -> None:
-        """Notes what came next: a token that `restrict` left possible."""
+    def take(self, candidates: Iterable[int]) -> int:
+        """Decides what comes next.
+
+        Args:
+            candidates: Of those tokens that `restrict` left possible the one that is wanted, then what is wanted
+                instead.
+        """
 
 
 class TokenChoice:
@@ -80,19 +86,33 @@ class TokenChoice:
         """
         logits = logits.float().cpu()
         normalizer = torch.logsumexp(logits, dim=-1)
-        allowed = logits
-        if self._constraint is not None:
+        if self._constraint is None:
+            token = next(self._candidates(logits))
+        else:
             allowed = logits.clone()
             self._constraint.restrict(allowed)
-        token = int(allowed.argmax()) if self._generator is None else self._drawn(allowed, self._generator)
-        if self._constraint is not None:
-            self._constraint.take(token)
+            token = self._constraint.take(self._candidates(allowed))
         self._log_probability += float(logits[token] - normalizer)
         self._token_count += 1
         return token
 
-    def _drawn(self, logits: torch.Tensor, generator: torch.Generator) -> int:
+    def _candidates(self, logits: torch.Tensor) -> Iterator[int]:
+        """Yields the chosen token, then what would be chosen without those before; changes the logits."""
+        if self._generator is not None:
+            yield from self._drawn(logits, self._generator)
+        while self._generator is None and logits[token := int(logits.argmax())] > -math.inf:
+            yield token
+            logits[token] = -math.inf
+
+    def _drawn(self, logits: torch.Tensor, generator: torch.Generator) -> Iterator[int]:
         chances, order = torch.softmax(logits / max(self._temperature, LEAST_TEMPERATURE), dim=-1).sort(descending=True)
-        # The nucleus: the likeliest tokens until their mass reaches top_p, at least one.
-        kept = chances.cumsum(dim=-1) - chances < self._top_p
-        return int(order[torch.multinomial(chances * kept, 1, generator=generator)])
+        while True:
+            # The nucleus: the likeliest tokens until their mass reaches top_p, at least one.
+            kept = chances.cumsum(dim=-1) - chances < self._top_p
+            place = int(torch.multinomial(chances * kept, 1, generator=generator))
+            yield int(order[place])
+            chances[place] = 0
+            left = float(chances.sum())
+            if left == 0:
+                return
+            chances /= left
