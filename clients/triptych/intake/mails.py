@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import mailbox
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from triptych.core.errors import FieldInvalid
 from triptych.intake import durable
+
+# In an mbox a line of a message that begins as the next message does has a mark before it (mboxrd).
+_QUOTED_FROM = re.compile(rb"^>(>*From )", re.MULTILINE)
 
 
 def messages(path: Path) -> Iterator[tuple[str, bytes]]:
@@ -34,7 +38,7 @@ def messages(path: Path) -> Iterator[tuple[str, bytes]]:
     box = mailbox.mbox(path, create=False)
     try:
         for number, key in enumerate(box.keys(), 1):
-            yield f"{path.name}-{number:05d}.eml", box.get_bytes(key)
+            yield f"{path.name}-{number:05d}.eml", _QUOTED_FROM.sub(rb"\1", box.get_bytes(key))
     finally:
         box.close()
 

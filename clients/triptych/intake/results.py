@@ -45,9 +45,13 @@ class Results:
             )
         self._file = self._path.open("ab")
         self._table: Table | None = None
-        self.catch_up()
-        if with_table:
-            self._table = Table(folder / "results.csv", self._rows())
+        try:
+            self.catch_up()
+            if with_table:
+                self._table = Table(folder / "results.csv", self._rows())
+        except BaseException:
+            self.close()
+            raise
 
     def close(self) -> None:
         """Closes the file of lines."""

@@ -77,7 +77,7 @@ class Settling:
         """Has files wait again: for as long as if they had just come, and twice as long each time."""
         for path in paths:
             if known := self._files.get(path):
-                longer_s = min(_MOST_PATIENT_S, max(1.0, self._settle_s) * (2**known.put_back_count - 1))
+                longer_s = min(_MOST_PATIENT_S, max(1.0, self._settle_s) * (2.0 ** min(known.put_back_count, 16) - 1))
                 known.put_back_count += 1
                 known.taken, known.since_s = False, self._clock() + longer_s
 
@@ -88,7 +88,9 @@ class Settling:
 
     def oldest_s(self) -> float:
         """Gives how long the oldest file has been here, in seconds; 0 if there is none."""
-        return max((self._clock() - each.seen_s for each in list(self._files.values())), default=0.0)
+        by_age = sorted(self._files.items(), key=lambda item: item[1].seen_s)
+        # Those that were moved away since the last look do not count.
+        return next((self._clock() - each.seen_s for path, each in by_age if path.exists()), 0.0)
 
     def _left_s(self, candidate: _Candidate) -> float:
         return candidate.since_s + self._settle_s - self._clock()

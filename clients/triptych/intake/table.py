@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -40,10 +39,9 @@ class Table:
         if not row.keys() <= self._columns.keys():
             self._write(list(rows))
             return
+        # Not waited for until it is on the disk: when it is opened next, it is written from what there is.
         with self._path.open("a", encoding="utf-8", newline="") as file:
             file.write(self._text([row]))
-            file.flush()
-            os.fsync(file.fileno())
 
     def _write(self, rows: list[dict[str, Any]]) -> None:
         for row in rows:

@@ -73,9 +73,7 @@ def _lines(paths: tuple[Path, ...]) -> Iterator[tuple[str, str, dict[str, Any] |
 
 def _fields(row: dict[str, Any]) -> dict[str, Any]:
     """A line of a table: `files` has semicolons between, `label:KEY` is a label, an empty cell says nothing."""
-    fields: dict[str, Any] = {name: value for name, value in row.items() if value}
-    if None in row:
-        fields["json"] = "there are more cells than columns"
+    fields: dict[str, Any] = {name or "more cells than columns": value for name, value in row.items() if value}
     if "files" in fields:
         fields["files"] = [name.strip() for name in fields["files"].split(";") if name.strip()]
     labels = {name.removeprefix("label:"): fields.pop(name) for name in list(fields) if str(name).startswith("label:")}
