@@ -19,7 +19,7 @@ def read(path):
 async def test_half_a_line_is_cut_off_and_a_lost_file_is_written_anew(desk: Desk):
     desk.drop("a", b"one")
     desk.drop("b", b"two")
-    await desk.run()
+    await desk.run(in_flight=1)
     path = desk.out / "results.jsonl"
     whole = path.read_text()
     for left in (whole[:-20], whole.splitlines()[0] + '\n{"line', whole[:3], ""):

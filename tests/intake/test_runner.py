@@ -257,6 +257,23 @@ async def test_a_file_that_cannot_be_read_is_put_back(desk: Desk) -> None:
     assert [line["name"] for line in results(desk)] == ["b"]
 
 
+async def test_names_of_any_length_are_filed_and_one_that_is_no_text_is_left_alone(desk: Desk, server: StandIn) -> None:
+    server.jobs.outcome = {"error": MediaCorrupt("no such stream").to_status()}
+    name = f"{'ü' * 120}.png"
+    desk.drop(name, b"one")
+    await desk.run()
+    desk.drop(name, b"one")
+    (desk.inbox / os.fsdecode(b"\xff.png")).write_bytes(b"two")
+    await desk.run()
+    assert [line["name"] for line in results(desk)] == [name, name]
+    assert len(list((desk.inbox / "failed").iterdir())) == 4
+    assert "not UTF-8" in next(event.reason for event in desk.events if event.what == "put_back")
+    server.jobs.outcome = {"result": JobResult(transcription={"text": "hello"})}
+    desk.drop(name, b"three")
+    await desk.run()
+    assert (desk.inbox / "done" / name).exists()
+
+
 async def test_a_newer_file_of_a_name_is_not_moved_for_the_older_ones_result(desk: Desk, server: StandIn) -> None:
     path = desk.drop("a", b"one")
     with pytest.MonkeyPatch.context() as monkeypatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import shutil
 from pathlib import Path
@@ -11,10 +12,19 @@ from pathlib import Path
 PREFIX = ".intake-"
 
 
+def shortened(name: str, most_bytes: int) -> str:
+    """Gives the beginning of a name, so that what is put behind it fits: file systems take 255 bytes."""
+    return name.encode()[:most_bytes].decode(errors="ignore")
+
+
+def _draft(path: Path) -> Path:
+    return path.with_name(f"{PREFIX}{hashlib.sha256(path.name.encode()).hexdigest()[:32]}.tmp")
+
+
 def write(path: Path, data: bytes) -> None:
     """Writes a file; it is on the disk when this returns."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{PREFIX}{path.name[-200:]}.tmp")
+    draft = _draft(path)
     with draft.open("wb") as file:
         file.write(data)
         file.flush()
@@ -31,7 +41,7 @@ def move(source: Path, target: Path) -> None:
     except OSError as error:
         if error.errno != errno.EXDEV:
             raise
-        draft = target.with_name(f"{PREFIX}{target.name[-200:]}.tmp")
+        draft = _draft(target)
         shutil.copy2(source, draft)
         with draft.open("rb+") as file:
             os.fsync(file.fileno())

@@ -22,7 +22,7 @@ class Filing:
         folder = self.done if state == "done" else self.failed
         target = folder / arrival.name
         if target.exists():
-            target = target.with_name(f"{target.stem}-{arrival.id}{target.suffix}")
+            target = _numbered(target, arrival.id)
         return str(target)
 
 
@@ -45,10 +45,14 @@ def move_back(arrival: Arrival) -> None:
     target, source = Path(arrival.target), arrival.contents[0].path
     if target.exists():
         if source.exists():
-            source = source.with_name(f"{source.stem}-{arrival.id}{source.suffix}")
+            source = _numbered(source, arrival.id)
         durable.move(target, source)
     _reason_of(target).unlink(missing_ok=True)
 
 
 def _reason_of(target: Path) -> Path:
-    return target.with_name(f"{target.name}.error.json")
+    return target.with_name(f"{durable.shortened(target.name, 240)}.error.json")
+
+
+def _numbered(path: Path, number: int) -> Path:
+    return path.with_name(f"{durable.shortened(path.stem, 200)}-{number}{durable.shortened(path.suffix, 30)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from dataclasses import dataclass
@@ -49,8 +50,12 @@ class Content:
         """Reads a file; blocks. Links in a folder are not followed: who may put files there may not read elsewhere.
 
         Raises:
-            OSError: It cannot be read.
+            OSError: It cannot be read, or has a name that cannot be told.
         """
+        try:
+            str(path).encode()
+        except UnicodeEncodeError:
+            raise OSError(errno.EILSEQ, "the name is not UTF-8: give it another one") from None
         digest = hashlib.sha256()
         no_link = 0 if follow_links else os.O_NOFOLLOW
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | no_link)

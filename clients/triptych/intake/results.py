@@ -65,7 +65,7 @@ class Results:
             key: Of the request.
             facts: What is written.
         """
-        file = f"{_UNSAFE.sub('_', name).lstrip('.')[:100]}-{key[:12]}.json"
+        file = f"{durable.shortened(_UNSAFE.sub('_', name).lstrip('.'), 200)}-{key[:12]}.json"
         durable.write(self._folder / file, json.dumps(facts, ensure_ascii=False, indent=1).encode())
         return file
 

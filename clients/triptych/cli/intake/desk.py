@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import fcntl
 import signal
+import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -152,6 +153,7 @@ def opened(out: Path, state: Path | None, *, must_exist: bool = False) -> Iterat
 
     Raises:
         NotFound: There is none, and it must exist.
+        PreconditionFailed: It cannot be read or written.
     """
     from triptych.intake.journal import Journal
 
@@ -159,8 +161,11 @@ def opened(out: Path, state: Path | None, *, must_exist: bool = False) -> Iterat
     if must_exist and not (folder / "journal.sqlite").exists():
         raise NotFound(f"{out} is no folder of an intake: there is no journal", metadata={"hint": "say --state"})
     folder.mkdir(parents=True, exist_ok=True)
-    with contextlib.closing(Journal(folder / "journal.sqlite")) as journal:
-        yield journal
+    try:
+        with contextlib.closing(Journal(folder / "journal.sqlite")) as journal:
+            yield journal
+    except sqlite3.Error as error:
+        raise PreconditionFailed(f"{folder / 'journal.sqlite'}: {error}") from error
 
 
 @contextlib.contextmanager

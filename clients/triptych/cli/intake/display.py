@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Self
 
@@ -50,6 +51,8 @@ class IntakeDisplay:
 
     def tell(self, event: Event) -> None:
         """Shows one event."""
+        # A name may have bytes that are no text.
+        event = replace(event, name=event.name.encode(errors="backslashreplace").decode())
         if self._as_json:
             facts = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), "event": event.what}
             told = {"name": event.name, "reason": event.reason, **event.facts}
