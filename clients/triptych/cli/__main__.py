@@ -18,6 +18,7 @@ COMMANDS = {
     "ocr": ("triptych.cli.ocr:ocr", "Text of a PDF or an image."),
     "see": ("triptych.cli.see:see", "What a model says about an image."),
     "submit": ("triptych.cli.submit:submit", "Many jobs from a manifest, results as they come."),
+    "intake": ("triptych.cli.intake.group:intake", "Files from a folder or a mailbox, each exactly one result."),
     "jobs": ("triptych.cli.jobs:jobs", "List, show, watch and cancel jobs; dead letters."),
     "webhooks": ("triptych.cli.webhooks:webhooks", "List, replay and drop messages to webhooks."),
     "ledger": ("triptych.cli.ledger:ledger", "List what left to models outside, and the budget."),

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from triptych.core.sources import inputs
 from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.ocr_pb2 import OcrConfig, OcrSpec
@@ -85,3 +86,19 @@ def reasoning(
         documents=sources, question=question, output_json_schema=schema, config=config, pipeline=pipeline
     )
     return JobSpec(reasoning=spec)
+
+
+def open_inputs(spec: JobSpec) -> list[InputSource]:
+    """Gives the inputs that have no bytes yet, nor say where they are, in order."""
+    return [source for _path, source in inputs(spec) if source.WhichOneof("source") is None]
+
+
+def filled(spec: JobSpec, sources: Sequence[InputSource]) -> JobSpec:
+    """Gives a specification with sources in the places that are open; names that are there already stay."""
+    whole = JobSpec()
+    whole.CopyFrom(spec)
+    for place, source in zip(open_inputs(whole), sources, strict=True):
+        name = place.display_name or source.display_name
+        place.MergeFrom(source)
+        place.display_name = name
+    return whole

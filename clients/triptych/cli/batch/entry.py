@@ -17,7 +17,6 @@ from triptych.cli.options import page_ranges
 from triptych.client import specs
 from triptych.client.inputs import LocalInput
 from triptych.core.errors import FieldInvalid
-from triptych.core.sources import inputs
 from triptych.v1.common_pb2 import InputSource, PageRange
 from triptych.v1.job_pb2 import JobOptions, JobSpec
 from triptych.v1.ocr_pb2 import OcrConfig
@@ -28,12 +27,16 @@ from triptych.v1.vision_pb2 import GenerationConfig
 MessageT = TypeVar("MessageT", bound=Message)
 
 KINDS = ("ocr", "transcription", "vision", "reasoning")
+# What has a meaning for some kinds only.
+_KINDS_OF = {
+    "question": ("reasoning",),
+    "prompt": ("vision",),
+    "pipeline": ("reasoning",),
+    "schema": ("reasoning",),
+    "pages": ("ocr", "reasoning"),
+}
 # What makes a specification; a line has these or a whole `spec`.
-_PARTS = ("kind", "pipeline", "question", "prompt", "pages", "config")
-# Those of them that some kinds alone have.
-_ONLY_FOR = {
-    "question": ("reasoning",), "pipeline": ("reasoning",), "prompt": ("vision",), "pages": ("ocr", "reasoning"),
-}  # fmt: skip
+_PARTS = ("kind", "question", "prompt", "pipeline", "schema", "pages", "config")
 FIELDS = ("id", *_PARTS, "spec", "file", "files", "labels", "options", "request_id")
 
 
@@ -73,13 +76,7 @@ class Entry:
 
     def spec_of(self, sources: Sequence[InputSource]) -> JobSpec:
         """Gives the specification with the files' bytes, or where they are, in their places."""
-        spec = JobSpec()
-        spec.CopyFrom(self.spec)
-        for place, source in zip(_open_inputs(spec), sources, strict=True):
-            name = place.display_name or source.display_name
-            place.MergeFrom(source)
-            place.display_name = name
-        return spec
+        return specs.filled(self.spec, sources)
 
 
 def entry_of(number: int, text: bytes, folder: Path) -> Entry:
@@ -103,6 +100,9 @@ def entry_of(number: int, text: bytes, folder: Path) -> Entry:
     need(not ("file" in fields and "files" in fields), "file", "stands beside files")
     names = fields.get("files", [fields["file"]] if "file" in fields else [])
     need(isinstance(names, list) and all(isinstance(name, str) for name in names), "files", "must be paths")
+    if "schema" in fields:
+        # What the file says now, not what it is called, is what the line says.
+        fields["schema"] = _schema(fields["schema"], folder)
     return Entry(
         line=number,
         id=_text(fields, "id"),
@@ -122,7 +122,7 @@ def _spec(fields: dict[str, Any], file_count: int) -> JobSpec:
             need(name not in fields, name, "stands beside spec, which says it all")
         spec = _message(JobSpec(), fields["spec"], "spec")
         need(spec.WhichOneof("spec") is not None, "spec", f"has none of {', '.join(KINDS)}")
-    places = len(_open_inputs(spec))
+    places = len(specs.open_inputs(spec))
     need(places == file_count, "files", f"{file_count} for {places} inputs that have no source")
     return spec
 
@@ -130,7 +130,7 @@ def _spec(fields: dict[str, Any], file_count: int) -> JobSpec:
 def _spec_of_parts(fields: dict[str, Any], sources: list[InputSource]) -> JobSpec:
     kind = _text(fields, "kind")
     need(kind in KINDS, "kind", f"must be one of {', '.join(KINDS)}")
-    for name, kinds in _ONLY_FOR.items():
+    for name, kinds in _KINDS_OF.items():
         need(name not in fields or kind in kinds, name, f"has no meaning for {kind}")
     config, pages = fields.get("config", {}), _pages(_text(fields, "pages"))
     if kind == "vision":
@@ -139,15 +139,28 @@ def _spec_of_parts(fields: dict[str, Any], sources: list[InputSource]) -> JobSpe
         return specs.vision(prompt, sources, _message(GenerationConfig(), config, "config"))
     if kind == "reasoning":
         question, pipeline = _text(fields, "question"), _text(fields, "pipeline")
-        # Whether another pipeline needs one, the services know.
-        need(bool(question or pipeline), "question", "is missing")
+        schema = json.dumps(fields["schema"], ensure_ascii=False) if "schema" in fields else ""
+        # Which pipelines do without a question know the services.
+        need(bool(question or pipeline or schema), "question", "is missing")
         need(bool(sources), "files", "is missing")
         options = _message(ReasoningConfig(), config, "config")
-        return specs.reasoning(question, sources, options, pages=pages, pipeline=pipeline)
+        return specs.reasoning(question, sources, options, pages=pages, pipeline=pipeline, output_json_schema=schema)
     need(len(sources) == 1, "file", f"{kind} reads one file, not {len(sources)}")
     if kind == "ocr":
         return specs.ocr(sources[0], _message(OcrConfig(), config, "config"), pages)
     return specs.transcription(sources[0], _message(TranscriptionConfig(), config, "config"))
+
+
+def _schema(said: Any, folder: Path) -> dict[str, Any]:
+    """The schema of a line, which is there or in a file."""
+    schema = said
+    if isinstance(said, str):
+        try:
+            schema = json.loads((folder / said).read_bytes())
+        except (OSError, ValueError, RecursionError) as error:
+            raise FieldInvalid("schema", f"{said}: {error}") from None
+    need(isinstance(schema, dict), "schema", "must be an object or the path of a file with one")
+    return dict(schema)
 
 
 def _options(fields: dict[str, Any]) -> JobOptions:
@@ -163,10 +176,6 @@ def _pages(text: str) -> list[PageRange]:
         return page_ranges(text)
     except click.BadParameter as error:
         raise FieldInvalid("pages", error.message) from None
-
-
-def _open_inputs(spec: JobSpec) -> list[InputSource]:
-    return [source for _path, source in inputs(spec) if source.WhichOneof("source") is None]
 
 
 def _message(message: MessageT, value: Any, field: str) -> MessageT:

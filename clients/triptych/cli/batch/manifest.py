@@ -37,7 +37,7 @@ def check(path: Path) -> int:
         count += 1
         try:
             entry = entry_of(number, text, path.parent)
-            _check_files(entry)
+            check_files(entry)
             _check_single(entry, first_lines)
         except FieldInvalid as error:
             wrong += 1
@@ -49,7 +49,12 @@ def check(path: Path) -> int:
     return count
 
 
-def _check_files(entry: Entry) -> None:
+def check_files(entry: Entry) -> None:
+    """Asks that a line's files can be read.
+
+    Raises:
+        FieldInvalid: One cannot.
+    """
     for path in entry.files:
         LocalInput.of(path)
         need(os.access(path, os.R_OK), "input", f"{path} cannot be read")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import random
 import uuid
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
@@ -18,11 +17,10 @@ from triptych.cli.batch.results import Results, failed
 from triptych.cli.failure import facts_of
 from triptych.cli.printing import as_dict
 from triptych.client import AsyncClient
-from triptych.client.steps import backoff_s
+from triptych.client.patience import patiently
 from triptych.core.errors import (
     BlobNotFound,
     JobNotFound,
-    TimedOut,
     TriptychError,
     Unauthenticated,
     from_status,
@@ -143,19 +141,7 @@ class Batch:
             return await self._patiently(lambda: self._client.result(job))
 
     async def _patiently(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Makes a call until the services answer; they may be full, away or too slow for as long as it takes."""
-        failures = 0
-        while True:
-            try:
-                return await call()
-            except TriptychError as error:
-                # A call that timed out says nothing about its job, and can be made again.
-                if not error.retryable and type(error) is not TimedOut:
-                    raise
-                failures += 1
-                self._display.waiting(error.message)
-                pause_s = error.retry_after_s or backoff_s(failures)
-            await asyncio.sleep(pause_s * random.uniform(1, 1.5))
+        return await patiently(call, lambda error: self._display.waiting(error.message))
 
 
 def _id(*parts: object) -> str:
