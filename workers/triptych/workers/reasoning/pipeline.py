@@ -8,17 +8,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from triptych.core.pipelines.catalogue import Pipelines
 from triptych.core.pipelines.requests import applied, chosen
 from triptych.v1.job_pb2 import JobEvent
-from triptych.v1.reasoning_pb2 import Answer, PipelineRef, ReasoningResult, ReasoningSpec
+from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.children import Children
 from triptych.workers.reasoning.classification import classify
-from triptych.workers.reasoning.finding import Finder
+from triptych.workers.reasoning.finding import NOT_FOUND, Finder
 from triptych.workers.reasoning.ingest import gather
 from triptych.workers.reasoning.minutes import minutes
 from triptych.workers.reasoning.request import checked
 from triptych.workers.reasoning.retrieval import passages
 from triptych.workers.reasoning.run import Outcome, Run
 from triptych.workers.reasoning.summary import summarize
-from triptych.workers.reasoning.thresholds import held
 from triptych.workers.reasoning.timeline import Timeline
 
 
@@ -108,7 +107,6 @@ async def _verify(run: Run) -> None:
         run.outcome,
         min_confidence=run.request.config.min_confidence,
         min_groundedness=run.plan.options("verify").get("min_groundedness", 0),
-        schema=run.request.output_json_schema or run.plan.schema,
     )
 
 
@@ -121,6 +119,15 @@ STAGES: Mapping[str, Callable[[Run], Awaitable[None]]] = {
     "minutes": _minutes,
     "verify": _verify,
 }
+
+
+def held(outcome: Outcome, *, min_confidence: float, min_groundedness: float) -> Outcome:
+    """Gives an outcome, or nothing if it is below a threshold; what nobody knows of it does not hold it back."""
+    unsure = outcome.confidence is not None and outcome.confidence < min_confidence
+    ungrounded = outcome.groundedness is not None and outcome.groundedness < min_groundedness
+    if not (unsure or ungrounded):
+        return outcome
+    return Outcome(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, text=NOT_FOUND, usage=outcome.usage)
 
 
 def _finder(run: Run) -> Finder:
