@@ -18,6 +18,7 @@ from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobResult
 from triptych.v1.ocr_pb2 import OcrResult
 from triptych.v1.ocr_service_pb2 import PagesFormat
+from triptych.v1.reasoning_service_pb2 import Pipeline
 from triptych.v1.transcription_pb2 import TranscriptionResult
 from triptych.v1.transcription_service_pb2 import CueRules, TranscriptFormat
 from triptych.v1.webhook_service_pb2 import Delivery, DeliveryState
@@ -253,6 +254,13 @@ def test_both_clients_have_the_same_methods() -> None:
         }
 
     assert signatures(Client) == signatures(AsyncClient)
+
+
+async def test_pipelines_are_listed_and_named_with_their_schema(server: StandIn, ask: Ask) -> None:
+    server.reasoning.pipelines = [Pipeline(name="own", custom=True)]
+    assert [pipeline.name for pipeline in await ask("pipelines")] == ["own"]
+    spec = specs.reasoning("", [], output_json_schema={"type": "object"}, pipeline="own").reasoning
+    assert (spec.pipeline, spec.output_json_schema) == ("own", '{"type": "object"}')
 
 
 async def test_deliveries_are_listed_over_pages_replayed_and_dropped(server: StandIn, ask: Ask) -> None:

@@ -52,6 +52,12 @@ def test_the_pipelines_of_the_suite_are_right() -> None:
     assert plan.outcome.options["prompt"].text.startswith("You read documents. Answer with only the exact value")
 
 
+def test_the_examples_are_right() -> None:
+    folder = Path(__file__).parents[2] / "examples" / "pipelines"
+    entries = [entry for entry in Pipelines(folder, CATALOG).entries() if entry.custom]
+    assert [(entry.name, entry.error) for entry in entries] == [("invoice", ""), ("mailroom", "")]
+
+
 @pytest.mark.parametrize(
     ("text", "mistakes"),
     [

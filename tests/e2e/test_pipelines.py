@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from triptych.core.errors import FieldInvalid
-from triptych.v1.reasoning_pb2 import AnswerStatus, QuoteMatch
+from triptych.v1.reasoning_pb2 import AnswerStatus, QuoteMatch, ReasoningConfig
+from triptych.v1.vision_pb2 import GenerationConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.weights, pytest.mark.timeout(600)]
 
@@ -98,7 +99,8 @@ def test_a_document_is_of_one_of_the_kinds(stack, demo):
 
 
 def test_a_summary_is_of_sentences_that_stand_in_the_recording(client, demo):
-    result = client.answer("", [demo / "voice_memo.ogg"], pipeline="summarize")
+    short = ReasoningConfig(generation=GenerationConfig(max_output_tokens=48))
+    result = client.answer("", [demo / "voice_memo.ogg"], short, pipeline="summarize")
     assert result.answer.status == AnswerStatus.ANSWER_STATUS_ANSWERED
     found = [one for one in result.evidence if one.quote_match != QuoteMatch.QUOTE_MATCH_NONE]
     assert found

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from workers.reasoning.paper import page, paragraph, recording
-from workers.reasoning.test_pipeline import INVOICE, PDF, PNG, WAV, ScriptedChildren, ask, pages
+from workers.reasoning.test_pipeline import INVOICE, PDF, PNG, WAV, Log, ScriptedChildren, ask, pages
 
 from triptych.core.catalog import Catalog
 from triptych.core.errors import FieldInvalid
@@ -16,7 +16,7 @@ from triptych.core.settings import Settings
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.reasoning_pb2 import (
     AnswerStatus,
-    AnswerValue,
+    DocumentReport,
     Evidence,
     QuoteMatch,
     ReasoningConfig,
@@ -24,12 +24,15 @@ from triptych.v1.reasoning_pb2 import (
     SourceDocument,
 )
 from triptych.v1.vision_pb2 import FinishReason, VisionResult
+from triptych.workers.reasoning.classification import classify
+from triptych.workers.reasoning.ingest import Gathered
 from triptych.workers.reasoning.minutes import spoken_parts
+from triptych.workers.reasoning.pipeline import held
 from triptych.workers.reasoning.readings import read_page, read_recording
 from triptych.workers.reasoning.retrieval import passages
-from triptych.workers.reasoning.run import Outcome
+from triptych.workers.reasoning.run import Outcome, Run
 from triptych.workers.reasoning.summary import joined, lines_of, packed
-from triptych.workers.reasoning.thresholds import held
+from triptych.workers.reasoning.timeline import Timeline
 
 NONE = QuoteMatch.QUOTE_MATCH_NONE
 FOUND, PARTIAL, NOT_FOUND = (
@@ -152,6 +155,24 @@ async def test_a_kind_that_no_words_speak_for_has_no_evidence() -> None:
     assert (result.answer.status, result.answer.groundedness, list(result.evidence)) == (FOUND, 0, [])
 
 
+async def test_what_only_holds_other_documents_is_of_no_kind_and_missed_by_nobody() -> None:
+    children = ScriptedChildren({PNG: pages(INVOICE)}, "invoice")
+    run = Run(
+        request=wanting("classify", PNG),
+        plan=Pipelines.load(Settings(_env_file=None)).get("classify"),
+        children=children,
+        timeline=Timeline(Log(), total=1),
+    )
+    archive, member = DocumentReport(document_id="d1"), DocumentReport(document_id="d1/a.png", parent_document_id="d1")
+    run.gathered = [
+        Gathered(document=SourceDocument(), report=archive),
+        Gathered(document=SourceDocument(), report=member, readings=[read_page("d1/a.png", INVOICE)]),
+    ]
+    outcome = await classify(run)
+    assert (outcome.status, outcome.output_json) == (FOUND, '{"d1/a.png": "invoice"}')
+    assert [value.json_pointer for value in outcome.values] == ["/d1~1a.png"]
+
+
 async def test_a_document_without_words_is_of_no_kind() -> None:
     children = ScriptedChildren({PNG: pages(page()), PDF: pages(INVOICE)}, "invoice")
     result = await ask(wanting("classify", PNG, PDF), children)
@@ -216,13 +237,6 @@ async def test_what_is_hardly_grounded_is_not_told(tmp_path: Path) -> None:
     assert (made_up.answer.status, list(made_up.evidence)) == (NOT_FOUND, [])
     assert made_up.usage.output_token_count == 3
     assert (await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "INV-100"), pipelines)).answer.status == FOUND
-
-
-def value(pointer: str, confidence: float, *evidence: str) -> AnswerValue:
-    return AnswerValue(json_pointer=pointer, status=FOUND, confidence=confidence, raw="x", evidence_ids=evidence)
-
-
-NULLABLE = {"type": ["string", "null"]}
 
 
 def test_an_answer_of_which_nobody_knows_how_sure_it_is_stays() -> None:

@@ -42,7 +42,10 @@ async def classify(run: Run) -> Outcome:
         StageFailed: The model failed.
         TriptychError: What a retry may cure, a time limit or a cancellation of a child.
     """
-    kinds = await together(_kind(run, one.report.document_id, one.readings) for one in run.gathered)
+    # An archive has no words of its own; what is in it has.
+    holders = {one.report.parent_document_id for one in run.gathered}
+    documents = [one for one in run.gathered if one.readings or one.report.document_id not in holders]
+    kinds = await together(_kind(run, one.report.document_id, one.readings) for one in documents)
     known = [kind for kind in kinds if kind.label]
     usage = total(kind.usage for kind in kinds)
     if not known:
@@ -51,7 +54,7 @@ async def classify(run: Run) -> Outcome:
     values, lines = [], []
     for kind in known:
         value = AnswerValue(
-            json_pointer=f"/{kind.document_id}", status=AnswerStatus.ANSWER_STATUS_ANSWERED, found_by=["model"]
+            json_pointer=_pointer(kind.document_id), status=AnswerStatus.ANSWER_STATUS_ANSWERED, found_by=["model"]
         )
         cited = ""
         if kind.evidence is not None and len(evidence) < run.max_evidence_count:
@@ -97,6 +100,10 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
             "verify", lambda: best_line(readings, shown, f"{label} {choices.get(label, '')}")
         )
     return _Kind(document_id=document_id, label=label, evidence=evidence, usage=generated.usage)
+
+
+def _pointer(key: str) -> str:
+    return f"/{key.replace('~', '~0').replace('/', '~1')}"
 
 
 def _heading(readings: Sequence[Reading]) -> str:

@@ -31,13 +31,6 @@ class _Line:
     speaker: str = ""
     evidence: Evidence | None = None
 
-    @property
-    def key(self) -> tuple[str, int]:
-        """Where it belongs: by recording and time; what was not found comes last."""
-        if self.evidence is None:
-            return ("\U0010ffff", 0)
-        return (self.evidence.document_id, self.evidence.audio.start_ms)
-
 
 async def minutes(run: Run) -> Outcome:
     """Gives minutes of all recordings; documents that are not heard are left out.
@@ -109,25 +102,24 @@ def _belongs(text: str, words: Sequence[str]) -> bool:
 
 
 def _placed(texts: Sequence[str], heard: Sequence[Reading]) -> list[_Line]:
-    """Finds lines in the recordings; what says the same second again is left out."""
+    """Finds lines in the recordings, in their order; what begins where another does is left out."""
     locator = Locator(heard, (), "")
-    by_id = {reading.document_id: reading for reading in heard}
+    by_id = {reading.document_id: index for index, reading in enumerate(heard)}
     speakers = {name for reading in heard for name in reading.speakers if name}
-    lines: list[_Line] = []
+    found: dict[tuple[int, int], _Line] = {}
+    missing: list[_Line] = []
     for text in dict.fromkeys(texts):
         name, colon, rest = text.partition(":")
         words = rest.strip() if colon and name in speakers and rest.strip() else text
         evidence = locator.find(words)
-        speaker = ""
-        if evidence is not None:
-            reading = by_id[evidence.document_id]
-            index = evidence.audio.segment_index
-            speaker = reading.speakers[index] if index < len(reading.speakers) else ""
-        lines.append(_Line(text=words, speaker=speaker, evidence=evidence))
-    first: dict[tuple[str, int] | str, _Line] = {}
-    for line in lines:
-        first.setdefault(line.key if line.evidence is not None else line.text, line)
-    return sorted(first.values(), key=lambda line: line.key)
+        if evidence is None:
+            missing.append(_Line(text=words))
+            continue
+        which, index = by_id[evidence.document_id], evidence.audio.segment_index
+        named = heard[which].speakers
+        line = _Line(text=words, speaker=named[index] if index < len(named) else "", evidence=evidence)
+        found.setdefault((which, evidence.audio.start_ms), line)
+    return [*(found[place] for place in sorted(found)), *missing]
 
 
 def _written(sections: dict[str, list[_Line]], usage: TokenUsage, max_evidence_count: int) -> Outcome:

@@ -11,18 +11,17 @@ from triptych.core.pipelines.requests import applied, chosen
 from triptych.core.schema_values import asks_for_rows, leaves, wanted_values
 from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.ocr_pb2 import OcrMode
-from triptych.v1.reasoning_pb2 import Answer, PipelineRef, ReasoningResult, ReasoningSpec
+from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.children import Children
 from triptych.workers.reasoning.classification import classify
 from triptych.workers.reasoning.extraction import extract
-from triptych.workers.reasoning.finding import Finder
+from triptych.workers.reasoning.finding import NOT_FOUND, Finder
 from triptych.workers.reasoning.ingest import gather
 from triptych.workers.reasoning.minutes import minutes
 from triptych.workers.reasoning.request import checked
 from triptych.workers.reasoning.retrieval import passages
 from triptych.workers.reasoning.run import Outcome, Run
 from triptych.workers.reasoning.summary import summarize
-from triptych.workers.reasoning.thresholds import held
 from triptych.workers.reasoning.timeline import Timeline
 
 
@@ -166,6 +165,15 @@ def _ask_for_tables(request: ReasoningSpec) -> None:
     ocr, schema = request.config.ocr, request.output_json_schema
     if schema and not ocr.mode and asks_for_rows(wanted_values(json.loads(schema))):
         ocr.mode = OcrMode.OCR_MODE_LAYOUT
+
+
+def held(outcome: Outcome, *, min_confidence: float, min_groundedness: float) -> Outcome:
+    """Gives an outcome, or nothing if it is below a threshold; what nobody knows of it does not hold it back."""
+    unsure = outcome.confidence is not None and outcome.confidence < min_confidence
+    ungrounded = outcome.groundedness is not None and outcome.groundedness < min_groundedness
+    if not (unsure or ungrounded):
+        return outcome
+    return Outcome(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, text=NOT_FOUND, usage=outcome.usage)
 
 
 def _finder(run: Run) -> Finder:
