@@ -1,4 +1,4 @@
-"""Evidence as lines: file, page and box in percent, or span in minutes and seconds, and the quote."""
+"""Evidence as lines: file, page and box in percent, span in minutes and seconds or part of a text, and the quote."""
 
 from __future__ import annotations
 
@@ -27,9 +27,16 @@ def percent_box(polygon: Sequence[float]) -> str:
 
 def place(evidence: Evidence) -> str:
     """Gives where in its document a piece of evidence is."""
-    if evidence.HasField("audio"):
+    anchor = evidence.WhichOneof("anchor")
+    if anchor == "audio":
         return f"{clock(evidence.audio.start_ms)} - {clock(evidence.audio.end_ms)}"
-    return f"page {evidence.page.page_number}, {percent_box(evidence.page.polygon)}"
+    if anchor == "text":
+        return evidence.text.part or f"characters {evidence.text.text_start}-{evidence.text.text_end}"
+    if anchor is None:
+        return "in no document"
+    page = evidence.page
+    where = f"frame at {clock(page.frame_ms)}" if page.HasField("frame_ms") else f"page {page.page_number}"
+    return f"{where}, {percent_box(page.polygon)}"
 
 
 def line(evidence: Evidence, files: Mapping[str, Path]) -> str:
@@ -37,7 +44,8 @@ def line(evidence: Evidence, files: Mapping[str, Path]) -> str:
     from triptych.v1.reasoning_pb2 import QuoteMatch
 
     file = files.get(evidence.document_id)
-    parts = [f"[{evidence.evidence_id}]", file.name if file else evidence.document_id, place(evidence)]
+    name = file.name if file else evidence.document_id
+    parts = [f"[{evidence.evidence_id}]", *([name] if name else []), place(evidence)]
     if evidence.quote:
         # The quote stays one line, whatever line breaks the document has.
         parts.append(f'"{" ".join(evidence.quote.split())}"')
