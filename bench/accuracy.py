@@ -2,14 +2,16 @@
 
     python bench/accuracy.py asr MANIFEST [--target HOST:PORT] [--per-item] [--max-wer 0.09]
     python bench/accuracy.py ocr MANIFEST [--target HOST:PORT] [--per-item] [--min-f1 0.88]
+    python bench/accuracy.py multi QUESTIONS.jsonl [--target HOST:PORT] [--per-item] [--min-anls 0.5]
     python bench/accuracy.py qa MANIFEST [--target HOST:PORT] [--per-item] [--min-anls 0.7] [--min-evidence 0.95]
     python bench/accuracy.py vqa easy_vqa-1.0-py3-none-any.whl [--target HOST:PORT] [--per-item] [--min-accuracy 0.97]
 
-Without --target a service is started with one worker (qa: four) and the weights of TRIPTYCH_MODELS_DIR, on free ports.
-What a manifest is, says `accuracy_run/manifest.py`. The last line has the figures, such as
+Without --target a service is started with one worker (multi and qa: four) and the weights of TRIPTYCH_MODELS_DIR, on
+free ports. What a manifest is, says `accuracy_run/manifest.py`. The last line has the figures, such as
 
     WER 0.090 English 0.056 invented 0
     F1 0.880 pages 39
+    ANLS 0.500 exact 0.400 questions 8
     ANLS 0.700 exact 0.600 evidence 0.95 abstained 0.80
     accuracy 0.970 questions 9673
 
@@ -20,6 +22,8 @@ language is given to the service as the manifest says, unless --detect is.
 ocr: F1 of the bag of words, mean over the images (or, with --modality pdf, the PDFs) whose text is known; Chinese,
 Japanese, Korean and Thai characters are words of their own. Files whose tables are known are read with their layout
 too: adjacent cells and cells that were found.
+
+multi: answers to questions over several files at once (`accuracy_run/multi.py` says what its manifest is).
 
 qa: answers to the items' questions (`ground_truth.qa`), each a call of its own. ANLS and the exact share are of the
 questions over document images; evidence is the share of all quotes that lie where they say (what is checked, says
@@ -35,9 +39,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from accuracy_run import asr, ocr, qa, vqa
+from accuracy_run import asr, multi, ocr, qa, vqa
 
-KINDS = {"asr": asr, "ocr": ocr, "qa": qa, "vqa": vqa}
+KINDS = {"asr": asr, "multi": multi, "ocr": ocr, "qa": qa, "vqa": vqa}
 
 
 def main() -> int:
