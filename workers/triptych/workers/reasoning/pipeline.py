@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.reasoning_pb2 import Answer, ReasoningResult, ReasoningSpec
+from triptych.workers.reasoning.across import find
 from triptych.workers.reasoning.children import Children
 from triptych.workers.reasoning.finding import Finder, Finding
 from triptych.workers.reasoning.ingest import gather
+from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.request import DEFAULT_EVIDENCE, checked
 from triptych.workers.reasoning.retrieval import passages
 from triptych.workers.reasoning.timeline import Timeline
@@ -45,16 +47,26 @@ async def answer(
     timeline = Timeline(report, total=len(request.documents) + 4)
     gathered = await gather(request, children, timeline)
     readings = [reading for one in gathered for reading in one.readings]
-    finder = Finder(
+    max_evidence_count = config.max_evidence_count if config.HasField("max_evidence_count") else DEFAULT_EVIDENCE
+
+    async def finder(some: Sequence[Reading]) -> Finder:
+        return Finder(
+            some,
+            await children.compute("retrieval", lambda: passages(some)),
+            children,
+            timeline,
+            generation=config.generation,
+            prompt_tokens=prompt_tokens,
+            max_evidence_count=max_evidence_count,
+        )
+
+    finding = await find(
+        request.question,
         readings,
-        await children.compute("retrieval", lambda: passages(readings)),
-        children,
-        timeline,
-        generation=config.generation,
-        prompt_tokens=prompt_tokens,
-        max_evidence_count=config.max_evidence_count if config.HasField("max_evidence_count") else DEFAULT_EVIDENCE,
+        finder,
+        max_evidence_count=max_evidence_count,
+        complete=not any(one.report.HasField("error") for one in gathered),
     )
-    finding = await finder.find(request.question)
     return ReasoningResult(
         answer=_answer(finding),
         evidence=finding.evidence,
