@@ -99,7 +99,7 @@ async def test_a_document_that_is_meant_by_its_name_is_asked_alone() -> None:
 
 
 async def test_an_answer_that_names_a_document_rests_on_its_line_with_the_question_s_words() -> None:
-    talk = recording("It was a fine day.", "Then came the Gutenberg Bible.")
+    talk = recording("It was a fine day.", "Then came the Guttenberg Bible.")
     documents = ScriptedChildren({PDF: pages(bill("A", "$1.00")), WAV: talk}, "talk.wav")
     spec = request(PDF, WAV, question="Which recording mentions the Gutenberg Bible?")
     spec.documents[1].input.display_name = "talk.wav"
@@ -107,7 +107,7 @@ async def test_an_answer_that_names_a_document_rests_on_its_line_with_the_questi
     assert result.answer.text == "talk.wav [e1]"
     assert result.answer.status == AnswerStatus.ANSWER_STATUS_ANSWERED
     (evidence,) = result.evidence
-    assert (evidence.document_id, evidence.quote) == ("d2", "Then came the Gutenberg Bible.")
+    assert (evidence.document_id, evidence.quote) == ("d2", "Then came the Guttenberg Bible.")
     assert evidence.audio.start_ms > 0
 
 

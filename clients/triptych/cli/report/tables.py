@@ -64,7 +64,10 @@ def models_table(result: ReasoningResult) -> Html | None:
         while model.model:
             used[model.model, model.revision, model.engine, model.licence] = None
             model = model.base
-    rows = [[name, tag("code", revision), engine, licence] for name, revision, engine, licence in used]
+    rows = [
+        [name, tag("code", revision), tag("span", engine, class_="long"), licence]
+        for name, revision, engine, licence in used
+    ]
     return table(("Model", "Revision", "Engine", "Licence"), rows, "Models") if rows else None
 
 

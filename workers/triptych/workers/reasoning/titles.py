@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from rapidfuzz.distance import Levenshtein
+
 from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
 from triptych.workers.reasoning.anchors import anchored
 from triptych.workers.reasoning.matching import Span
@@ -15,6 +17,8 @@ from triptych.workers.reasoning.terms import content_terms
 _PHRASE = re.compile(r"\b(?:on|in|from) (?:the |this |that )?([^,?;]+)", re.IGNORECASE)
 # Shorter words of a file's name are abbreviations that mean anything.
 _MIN_LETTERS = 3
+# One letter of seven.
+_ALIKE = 0.85
 
 
 def meant(question: str, documents: Sequence[Sequence[Reading]]) -> Sequence[Reading]:
@@ -37,15 +41,21 @@ def titled(text: str, documents: Sequence[Sequence[Reading]]) -> Sequence[Readin
 
 
 def support(question: str, readings: Sequence[Reading]) -> Evidence | None:
-    """Gives the line of a document that has most of a question's words; None if none has half of them."""
+    """Gives the line of a document that has most of a question's words, even misheard; None: none has half of them."""
     wanted = {term.stem for term in content_terms(question)}
     best, most = None, (len(wanted) - 1) // 2
     for reading in readings:
         for start, end in reading.lines:
-            shared = len(wanted & {term.stem for term in content_terms(reading.text[start:end])})
+            there = {term.stem for term in content_terms(reading.text[start:end])}
+            shared = sum(any(_alike(word, other) for other in there) for word in wanted)
             if shared > most:
                 best, most = (reading, Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_EXACT)), shared
     return anchored(*best) if best else None
+
+
+def _alike(word: str, other: str) -> bool:
+    """Whether two stems are the same up to what recognition does to a name."""
+    return word == other or Levenshtein.normalized_similarity(word, other, score_cutoff=_ALIKE) > 0
 
 
 def _words(title: str) -> set[str]:
