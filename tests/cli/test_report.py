@@ -283,7 +283,7 @@ def test_words_without_a_page_are_quoted_and_made_up_ones_named(tmp_path: Path) 
     )
     (tmp_path / "all.zip").write_bytes(b"PK\x03\x04")
     page = written(tmp_path / "out", result, tmp_path / "all.zip")
-    assert "all.zip › a/costs.xlsx" in page.text
+    assert "all.zip: a/costs.xlsx" in page.text
     assert "sheet 'Costs', B7" in page.text
     assert "not found in the documents: treat with suspicion" in page.text
     assert not page.all("img")

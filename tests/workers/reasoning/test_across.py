@@ -82,6 +82,8 @@ async def test_what_cannot_be_compared_is_asked_of_all_documents_at_once(first: 
     assert "Bill A" in prompt
     assert "Bill B" in prompt
     assert result.answer.text == "$14.50 [e1]"
+    # What was asked in vain was paid for too: each answer writes three tokens.
+    assert result.usage.output_token_count == 9
 
 
 async def test_nothing_is_summed_up_without_a_document_that_failed() -> None:

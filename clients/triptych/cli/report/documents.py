@@ -1,4 +1,4 @@
-"""The documents of an answer: what people call them, and where their files are on this machine."""
+"""The documents of an answer: what people call them, and where their files are."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def documents_of(result: ReasoningResult, files: Mapping[str, Path]) -> dict[str
     for report in result.documents:
         if report.document_id not in names:
             parent = names.get(report.parent_document_id, report.parent_document_id)
-            names[report.document_id] = " › ".join(filter(None, (parent, report.path or report.document_id)))
+            names[report.document_id] = ": ".join(filter(None, (parent, report.path or report.document_id)))
     cited = {evidence.document_id: evidence.document_id for evidence in result.evidence if evidence.document_id}
     return {
         key: Document(id=key, name=name, file=files.get(key), media_type=media_type_of(files.get(key)))

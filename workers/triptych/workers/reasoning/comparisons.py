@@ -10,6 +10,12 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+
+def _patterns(*sources: str) -> tuple[re.Pattern[str], ...]:
+    """Compiles patterns of whole questions."""
+    return tuple(re.compile(rf"{source}\W*", re.IGNORECASE) for source in sources)
+
+
 ComparisonKind = Literal["sum", "same", "most", "least"]
 
 # Of items, rows or persons one document has several: only what is a document itself is compared.
@@ -25,21 +31,19 @@ _OF = r"(?:of|on|in|from|across|for)"
 _MOST = r"(?:highest|largest|biggest|greatest|latest|newest|most recent)"
 _LEAST = r"(?:lowest|smallest|least|earliest|oldest)"
 _HOW = rf"(?P<how>{_MOST}|{_LEAST})"
-_SAME = (
-    re.compile(rf"^(?:do|have) {_ALL}\b.*? (?:the same|an? (?:equal|identical)) (?P<what>.+?)\W*$"),
-    re.compile(rf"^(?:is|are) the (?P<what>.+?) {_OF} {_ALL} (?:the same|equal|identical)\W*$"),
-    re.compile(rf"^(?:is|are) the (?P<what>.+?) (?:the same|equal|identical) {_OF} {_ALL}\W*$"),
+_SAME = _patterns(
+    rf"(?:do|have) {_ALL}\b.*? (?:the same|an? (?:equal|identical)) (?P<what>.+?)",
+    rf"(?:is|are) the (?P<what>.+?) {_OF} {_ALL} (?:the same|equal|identical)",
+    rf"(?:is|are) the (?P<what>.+?) (?:the same|equal|identical) {_OF} {_ALL}",
 )
-_SUM = (
-    re.compile(
-        rf"^what (?:is|are) the (?:sum|total) of (?:all |the )*(?P<what>(?!both|these|those).+?) {_OF} {_ALL}\W*$"
-    ),
-    re.compile(rf"^what (?:is|are) the (?P<what>total(?: (?!of ).+?)?) {_OF} {_ALL}(?: together)?\W*$"),
-    re.compile(rf"^what (?:is|are) the combined (?P<what>.+?) {_OF} {_ALL}\W*$"),
+_SUM = _patterns(
+    rf"what (?:is|are) the (?:sum|total) of (?:all |the )*(?P<what>(?!both|these|those).+?) {_OF} {_ALL}",
+    rf"what (?:is|are) the (?P<what>total(?: (?!of ).+?)?) {_OF} {_ALL}(?: together)?",
+    rf"what (?:is|are) the combined (?P<what>.+?) {_OF} {_ALL}",
 )
-_EXTREME = (
-    re.compile(rf"^(?P<rest>(?:which|what|who|whose|when|where)\b.*\b{_NOUN}) with the {_HOW} (?P<what>.+?)\W*$"),
-    re.compile(rf"^(?:which|what)(?: \w+)? {_NOUN} (?:has|have|had|shows?|states?) the {_HOW} (?P<what>.+?)\W*$"),
+_EXTREME = _patterns(
+    rf"(?P<rest>(?:which|what|who|whose|when|where)\b.*\b{_NOUN}) with the {_HOW} (?P<what>.+?)",
+    rf"(?:which|what)(?: \w+)? {_NOUN} (?:has|have|had|shows?|states?) the {_HOW} (?P<what>.+?)",
 )
 
 
@@ -64,12 +68,12 @@ def comparison(question: str) -> Comparison | None:
     kinds: tuple[tuple[Literal["same", "sum"], tuple[re.Pattern[str], ...]], ...] = (("same", _SAME), ("sum", _SUM))
     for kind, patterns in kinds:
         for pattern in patterns:
-            if match := pattern.search(asked.lower()):
+            if match := pattern.fullmatch(asked):
                 return Comparison(kind=kind, each=_each(match["what"]))
     for pattern in _EXTREME:
-        if match := pattern.search(asked.lower()):
-            rest = f"{asked[: match.end('rest')]}?" if "rest" in pattern.groupindex else ""
-            most = re.fullmatch(_MOST, match["how"]) is not None
+        if match := pattern.fullmatch(asked):
+            rest = f"{match['rest']}?" if "rest" in pattern.groupindex else ""
+            most = re.fullmatch(_MOST, match["how"], re.IGNORECASE) is not None
             return Comparison(kind="most" if most else "least", each=_each(match["what"]), rest=rest)
     return None
 

@@ -43,7 +43,7 @@ def titled(text: str, documents: Sequence[Sequence[Reading]]) -> Sequence[Readin
 def support(question: str, readings: Sequence[Reading]) -> Evidence | None:
     """Gives the line of a document that has most of a question's words, even misheard; None: none has half of them."""
     wanted = {term.stem for term in content_terms(question)}
-    best, most = None, (len(wanted) - 1) // 2
+    best, most = None, max(0, (len(wanted) - 1) // 2)
     for reading in readings:
         for start, end in reading.lines:
             there = {term.stem for term in content_terms(reading.text[start:end])}
