@@ -97,6 +97,21 @@ async def test_ask_gives_programs_one_object(server: StandIn, triptych: Triptych
     assert result.stderr == ""
 
 
+async def test_ask_writes_a_report(server: StandIn, triptych: Triptych, files: list[str], tmp_path: Path) -> None:
+    server.jobs.outcome = {"result": ANSWER}
+    folder = tmp_path / "report"
+    result = await triptych("ask", "What <b>is</b> due?", *files, "--render", str(folder))
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == f"report: {folder / 'index.html'}"
+    # These files are made of nothing, so there is nothing to see; the answer is not lost for that.
+    assert "no picture: invoice.pdf" in result.stderr
+    page = (folder / "index.html").read_text("utf-8")
+    assert "What &lt;b&gt;is&lt;/b&gt; due?" in page
+    assert "01:03.120 - 01:05.480" in page
+    told = json.loads((await triptych("ask", "What is due?", *files, "--render", str(folder), "--json")).stdout)
+    assert told["report"] == str(folder / "index.html")
+
+
 async def test_ask_ends_with_4_if_the_documents_do_not_say(
     server: StandIn, triptych: Triptych, files: list[str]
 ) -> None:

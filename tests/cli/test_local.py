@@ -1,4 +1,4 @@
-"""What the command does on this machine: finding services, checking, drawing, judging the demo."""
+"""What the command does on this machine: finding services, checking, judging the demo."""
 
 from __future__ import annotations
 
@@ -11,18 +11,16 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from PIL import Image, ImageDraw
 
 from triptych.cli import checks
 from triptych.cli.__main__ import cli
 from triptych.cli.connection import find_services, load_settings
 from triptych.cli.demo import Task, is_right, load_tasks
 from triptych.cli.options import page_ranges
-from triptych.cli.pictures import AIR_PX, MARK, draw_evidence
 from triptych.cli.stack.lock import StackLock
 from triptych.cli.stack.record import ProcessRecord, StackRecord
 from triptych.core.settings import Settings
-from triptych.v1.reasoning_pb2 import Evidence, ReasoningResult
+from triptych.v1.reasoning_pb2 import ReasoningResult
 
 DATA = resources.files("triptych.cli") / "demo_data"
 
@@ -112,47 +110,6 @@ def test_status_says_which_process_of_a_ready_stack_is_away(tmp_path: Path) -> N
     assert result.exit_code == 3
     assert result.stdout.splitlines()[0] == f"ready, but not worker-ocr: {tmp_path}"
     assert "ended with -9" in result.stdout
-
-
-def page_evidence(polygon: list[float]) -> Evidence:
-    return Evidence(evidence_id="e1", document_id="d1", quote="q", page={"page_number": 1, "polygon": polygon})
-
-
-BOX = [0.25, 0.25, 0.75, 0.25, 0.75, 0.5, 0.25, 0.5]
-
-
-def test_the_box_is_drawn_where_the_viewer_sees_it(tmp_path: Path) -> None:
-    # Lying on its side in the file, upright for a viewer: the coordinates mean the latter.
-    image = Image.new("RGB", (400, 200), (255, 255, 255))
-    ImageDraw.Draw(image).rectangle((0, 0, 20, 20), fill=(0, 0, 255))
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    image.save(tmp_path / "photo.png", exif=exif)
-    path = draw_evidence(page_evidence(BOX), tmp_path / "photo.png", tmp_path)
-    with Image.open(path) as drawn:
-        assert drawn.width == 1200
-        assert drawn.height > 2400
-        # The left edge of the frame, which has some air around the box.
-        assert drawn.getpixel((300 - AIR_PX, 900)) == MARK
-        assert drawn.getpixel((600, 900)) != MARK
-
-
-def test_a_page_of_a_pdf_is_drawn_with_its_box(tmp_path: Path) -> None:
-    with resources.as_file(DATA / "invoice_scan.pdf") as file:
-        path = draw_evidence(page_evidence(BOX), file, tmp_path)
-    with Image.open(path) as drawn:
-        assert drawn.width == 1200
-        assert MARK in {color for _, color in drawn.getcolors(1_000_000)}
-
-
-def test_a_span_of_sound_is_drawn_as_a_wave(tmp_path: Path) -> None:
-    evidence = Evidence(evidence_id="e2", quote="hello", audio={"start_ms": 1000, "end_ms": 2000})
-    with resources.as_file(DATA / "voice_memo.ogg") as file:
-        path = draw_evidence(evidence, file, tmp_path)
-    assert path.name == "e2-voice_memo.png"
-    with Image.open(path) as drawn:
-        colors = {color for _, color in drawn.getcolors(1_000_000)}
-    assert {MARK, (255, 225, 200), (70, 90, 120)} <= colors
 
 
 def test_the_demo_believes_only_an_answer_with_words_from_the_document() -> None:

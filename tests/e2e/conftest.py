@@ -36,10 +36,10 @@ class Stack:
         """Runs the command as a user does."""
         return self.python("-m", "triptych.cli", *arguments, timeout_s=timeout_s)
 
-    def python(self, *arguments, timeout_s=300, **env):
+    def python(self, *arguments, timeout_s=300, cwd=None, **env):
         command = [sys.executable, *map(str, arguments)]
         return subprocess.run(
-            command, env=self.env | env, capture_output=True, text=True, timeout=timeout_s, check=False
+            command, env=self.env | env, cwd=cwd, capture_output=True, text=True, timeout=timeout_s, check=False
         )
 
     def up(self):

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 @options.model_option
 @options.language_option
 @click.option(
-    "--pictures",
+    "--render",
     type=click.Path(file_okay=False, path_type=Path),
     metavar="DIR",
-    help="Also write a picture per piece of evidence: the page with its box, or the sound with its span.",
+    help="Also write a report to open in a browser: evidence boxed on its pages, sounds played where they are cited.",
 )
 @options.data_class_option
 @options.timeout_option
@@ -46,7 +46,7 @@ def ask(
     password: str,
     model: str,
     language: str,
-    pictures: Path | None,
+    render: Path | None,
     data_class: str | None,
     timeout_s: float,
     server: Server,
@@ -67,8 +67,8 @@ def ask(
     if language:
         config.ocr.language_codes.append(language)
         config.transcription.language_code = language
-    if pictures:
-        from triptych.cli.pictures import require
+    if render:
+        from triptych.cli.report.documents import require
 
         require(files)
     with server.connect() as client:
@@ -83,15 +83,13 @@ def ask(
             quietly=quiet(as_json),
             data_class=data_class,
         )
-    written = draw(result, files, pictures, password) if pictures else []
+    report = write(render, question, result, files, password) if render else None
     if as_json:
-        echo_json(
-            {"job": job.name, **as_dict(result), **({"pictures": [str(path) for path in written]} if pictures else {})}
-        )
+        echo_json({"job": job.name, **as_dict(result), **({"report": str(report)} if report else {})})
     else:
         show(result, files)
-        for path in written:
-            click.echo(f"picture: {path}")
+        if report:
+            click.echo(f"report: {report}")
     if result.answer.status == AnswerStatus.ANSWER_STATUS_NOT_FOUND:
         context.exit(NOT_FOUND)
 
@@ -168,14 +166,11 @@ def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
             click.secho(f"error: {name}: {report.error.message}", fg="red", err=True)
 
 
-def draw(result: ReasoningResult, files: tuple[Path, ...], folder: Path, password: str = "") -> list[Path]:
-    """Writes a picture per piece of evidence that has a page or a sound of the files themselves."""
-    from triptych.cli.pictures import draw_evidence
+def write(folder: Path, question: str, result: ReasoningResult, files: tuple[Path, ...], password: str = "") -> Path:
+    """Writes the report of an answer and gives the page to open; says which evidence it has no picture of."""
+    from triptych.cli.report.folder import write_report
 
-    names = by_document(files)
-    folder.mkdir(parents=True, exist_ok=True)
-    return [
-        draw_evidence(found, names[found.document_id], folder, password)
-        for found in result.evidence
-        if found.document_id in names and not found.HasField("text") and not found.page.HasField("frame_ms")
-    ]
+    written = write_report(folder, question, result, by_document(files), password=password)
+    for failure in written.failures:
+        click.secho(f"no picture: {failure}", fg="yellow", err=True)
+    return written.index

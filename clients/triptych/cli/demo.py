@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from triptych.cli import options
-from triptych.cli.ask import answer, by_document, draw, show
+from triptych.cli.ask import answer, by_document, show, write
 from triptych.cli.connection import Server, find_services, load_settings
 from triptych.cli.failure import FAILED
 from triptych.cli.printing import as_dict, echo_json
@@ -58,7 +58,7 @@ def is_right(task: Task, result: ReasoningResult) -> bool:
 @click.command()
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), default=Path("demo-out"), show_default=True,
-    help="Folder for the pictures and, if a stack has to be started, its state.",
+    help="Folder for the reports and, if a stack has to be started, its state.",
 )  # fmt: skip
 @options.timeout_option
 @options.server_options
@@ -76,14 +76,15 @@ def demo(
 
     Without services that answer, a stack of its own is started for it and stopped afterwards.
     """
-    from triptych.cli.pictures import require
+    from triptych.cli.report.documents import require
     from triptych.client import Client
 
     out.mkdir(parents=True, exist_ok=True)
     reports: list[dict[str, Any]] = []
     folder = resources.files("triptych.cli") / "demo_data"
     tasks = load_tasks((folder / "demo.json").read_text(encoding="utf-8"))
-    require([Path(task.file) for task in tasks])
+    with ExitStack() as opened:
+        require([opened.enter_context(resources.as_file(folder / task.file)) for task in tasks])
     settings = load_settings(server.state_dir)
     # A stack that we start asks for a key if the operator's settings say so; any of its keys will do.
     key = server.api_key or settings.api_key or next(iter(settings.api_keys), "")
@@ -92,7 +93,7 @@ def demo(
             with resources.as_file(folder / task.file) as file:
                 files = (file,)
                 job, result = answer(client, task.question, files, timeout_s=timeout_s, quietly=quiet(as_json))
-                pictures = draw(result, files, out)
+                report = write(out / file.stem, task.question, result, files)
             right = is_right(task, result)
             reports.append(
                 {
@@ -102,17 +103,16 @@ def demo(
                     "expected": list(task.expected),
                     "right": right,
                     "result": as_dict(result),
-                    "pictures": [str(path) for path in pictures],
+                    "report": str(report),
                 }
             )
             if not as_json:
                 click.secho(f"\n{task.file}: {task.question}", fg="cyan")
                 show(result, tuple(by_document(files).values()))
+                click.echo(f"report: {report}")
                 click.echo("right" if right else f"WRONG: expected {' or '.join(task.expected)}, with evidence")
     if as_json:
         echo_json(reports)
-    else:
-        click.echo(f"\nthe evidence is drawn in {out.resolve()}")
     if not all(report["right"] for report in reports):
         context.exit(FAILED)
 

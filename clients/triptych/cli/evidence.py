@@ -26,20 +26,24 @@ def percent_box(polygon: Sequence[float]) -> str:
 
 def place(evidence: Evidence) -> str:
     """Gives where in its document a piece of evidence is."""
-    if evidence.HasField("audio"):
+    anchor = evidence.WhichOneof("anchor")
+    if anchor == "audio":
         return f"{clock(evidence.audio.start_ms)} - {clock(evidence.audio.end_ms)}"
-    if evidence.HasField("text"):
-        return evidence.text.part
-    if evidence.page.HasField("frame_ms"):
-        return f"shown at {clock(evidence.page.frame_ms)}, {percent_box(evidence.page.polygon)}"
-    return f"page {evidence.page.page_number}, {percent_box(evidence.page.polygon)}"
+    if anchor == "text":
+        return evidence.text.part or f"characters {evidence.text.text_start}-{evidence.text.text_end}"
+    if anchor is None:
+        return "in no document"
+    page = evidence.page
+    where = f"frame at {clock(page.frame_ms)}" if page.HasField("frame_ms") else f"page {page.page_number}"
+    return f"{where}, {percent_box(page.polygon)}"
 
 
 def line(evidence: Evidence, names: Mapping[str, str]) -> str:
     """Gives one piece of evidence as one line; documents have their names by id."""
     from triptych.v1.reasoning_pb2 import QuoteMatch
 
-    parts = [f"[{evidence.evidence_id}]", names.get(evidence.document_id, evidence.document_id), place(evidence)]
+    name = names.get(evidence.document_id, evidence.document_id)
+    parts = [f"[{evidence.evidence_id}]", *([name] if name else []), place(evidence)]
     if evidence.quote:
         # The quote stays one line, whatever line breaks the document has.
         parts.append(f'"{" ".join(evidence.quote.split())}"')

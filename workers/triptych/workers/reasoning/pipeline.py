@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from triptych.core.pipelines.catalogue import Pipelines
 from triptych.core.pipelines.requests import applied, chosen
@@ -12,14 +12,16 @@ from triptych.core.schema_values import asks_for_rows, leaves, wanted_values
 from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.ocr_pb2 import OcrMode
 from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, PipelineRef, ReasoningResult, ReasoningSpec
+from triptych.workers.reasoning.across import find
 from triptych.workers.reasoning.children import Children
 from triptych.workers.reasoning.classification import classify
 from triptych.workers.reasoning.extraction import extract
 from triptych.workers.reasoning.finding import NOT_FOUND, Finder
 from triptych.workers.reasoning.ingest import gather
 from triptych.workers.reasoning.minutes import minutes
+from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.request import checked
-from triptych.workers.reasoning.retrieval import passages
+from triptych.workers.reasoning.retrieval import Passage, passages
 from triptych.workers.reasoning.run import Outcome, Run
 from triptych.workers.reasoning.summary import summarize
 from triptych.workers.reasoning.timeline import Timeline
@@ -86,7 +88,16 @@ async def _retrieve(_run: Run) -> None:
 
 
 async def _answer_question(run: Run) -> None:
-    finding = await _finder(run).find(run.request.question)
+    async def finder(readings: Sequence[Reading]) -> Finder:
+        return _finder(run, readings, await run.children.compute("retrieval", lambda: passages(readings)))
+
+    finding = await find(
+        run.request.question,
+        run.readings,
+        finder,
+        max_evidence_count=run.max_evidence_count,
+        complete=not any(one.report.HasField("error") for one in run.gathered),
+    )
     run.outcome = Outcome(
         status=finding.status,
         text=finding.text,
@@ -101,7 +112,7 @@ async def _extract(run: Run) -> None:
     async with run.timeline.stage("extract"):
         extraction = await extract(
             json.loads(run.request.output_json_schema),
-            _finder(run),
+            _finder(run, run.readings, run.passages),
             run.readings,
             instructions=run.request.question,
             min_confidence=run.request.config.min_confidence,
@@ -176,10 +187,10 @@ def held(outcome: Outcome, *, min_confidence: float, min_groundedness: float) ->
     return Outcome(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, text=NOT_FOUND, usage=outcome.usage)
 
 
-def _finder(run: Run) -> Finder:
+def _finder(run: Run, readings: Sequence[Reading], found: Sequence[Passage]) -> Finder:
     return Finder(
-        run.readings,
-        run.passages,
+        readings,
+        found,
         run.children,
         run.timeline,
         prompt=run.plan.outcome.options["prompt"],
