@@ -2,13 +2,15 @@
 
     python bench/accuracy.py asr MANIFEST [--target HOST:PORT] [--per-item] [--max-wer 0.09]
     python bench/accuracy.py ocr MANIFEST [--target HOST:PORT] [--per-item] [--min-f1 0.88]
+    python bench/accuracy.py qa MANIFEST [--target HOST:PORT] [--per-item] [--min-anls 0.7] [--min-evidence 0.95]
     python bench/accuracy.py vqa easy_vqa-1.0-py3-none-any.whl [--target HOST:PORT] [--per-item] [--min-accuracy 0.97]
 
-Without --target a service is started with one worker and the weights of TRIPTYCH_MODELS_DIR, on free ports. What a
-manifest is, says `accuracy_run/manifest.py`. The last line has the figures, such as
+Without --target a service is started with one worker (qa: four) and the weights of TRIPTYCH_MODELS_DIR, on free ports.
+What a manifest is, says `accuracy_run/manifest.py`. The last line has the figures, such as
 
     WER 0.090 English 0.056 invented 0
     F1 0.880 pages 39
+    ANLS 0.700 exact 0.600 evidence 0.95 abstained 0.80
     accuracy 0.970 questions 9673
 
 asr: word errors over all words of all clips in which somebody speaks, the same of the English ones, and the words that
@@ -19,6 +21,11 @@ ocr: F1 of the bag of words, mean over the images (or, with --modality pdf, the 
 Japanese, Korean and Thai characters are words of their own. Files whose tables are known are read with their layout
 too: adjacent cells and cells that were found.
 
+qa: answers to the items' questions (`ground_truth.qa`), each a call of its own. ANLS and the exact share are of the
+questions over document images; evidence is the share of all quotes that lie where they say (what is checked, says
+`accuracy_run/places.py`); abstained is the share of questions without an answer that are told so: each question is
+asked of another file that is silent about it (`accuracy_run/asked.py`).
+
 vqa: share of the questions of easy-VQA's test split to which the model says the very word and then ends, each a call of
 its own. Its manifest is the package's wheel, which is fetched if it is not there. The service that is started has the
 model of the tests, or that of --folder.
@@ -28,9 +35,9 @@ import argparse
 import sys
 from pathlib import Path
 
-from accuracy_run import asr, ocr, vqa
+from accuracy_run import asr, ocr, qa, vqa
 
-KINDS = {"asr": asr, "ocr": ocr, "vqa": vqa}
+KINDS = {"asr": asr, "ocr": ocr, "qa": qa, "vqa": vqa}
 
 
 def main() -> int:

@@ -1,7 +1,6 @@
 """The benches of accuracy can count: errors, alternatives, characters, invented words; words and cells; answers."""
 
 import argparse
-import importlib.util
 import json
 from pathlib import Path
 
@@ -12,11 +11,10 @@ from accuracy_run.manifest import Item, items
 from accuracy_run.page_words import overlap
 from accuracy_run.table_cells import likeness, rows
 from accuracy_run.words import compare, normalised, word_count
+from bench.conftest import DATA
 
 from triptych.core.errors import DigestMismatch
 from triptych.v1.ocr_pb2 import OcrTable, OcrTableCell
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
 
 
 def item(said, *, language="en", alternatives=()):
@@ -188,17 +186,6 @@ def test_questions_that_are_not_the_packages_are_refused(tmp_path, data_dir):
     other.write_bytes(b"another wheel")
     with pytest.raises(DigestMismatch, match=easy_vqa.SHA256):
         easy_vqa.read(other, "test")
-
-
-@pytest.fixture
-def score():
-    """Another scorer, which the data comes with."""
-    if not DATA.is_dir():
-        pytest.skip("the evaluation data is not part of the repository")
-    found = importlib.util.spec_from_file_location("score", DATA / "score.py")
-    score = importlib.util.module_from_spec(found)
-    found.loader.exec_module(score)
-    return score
 
 
 def test_another_scorer_gives_the_same_figures_of_pages(score):
