@@ -1,4 +1,4 @@
-"""Finds the answer to one question in what was recognized: chosen passages, a model, and its words found again."""
+"""Finds the answer to one question in what was recognized: what can be read off, a model's words, and their places."""
 
 from __future__ import annotations
 
@@ -10,15 +10,21 @@ from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
+from triptych.workers.reasoning.asking import Asking
 from triptych.workers.reasoning.children import Children
-from triptych.workers.reasoning.evidence import Grounding, Locator, ground
+from triptych.workers.reasoning.choosing import Choice, choose, uncited
+from triptych.workers.reasoning.confidence import probability
+from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.ingest import stage_failed
-from triptych.workers.reasoning.prompts import says_not_found, tidy, vision_spec
+from triptych.workers.reasoning.prompts import vision_spec
+from triptych.workers.reasoning.readable import Candidate, candidates
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage, select
 from triptych.workers.reasoning.timeline import Timeline, fill
 
 NOT_FOUND = "The documents do not say."
+# Less sure answers are not given. Where it stands, answers and abstentions on a public set are told in docs/answers.md.
+MIN_CONFIDENCE = 0.3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,6 +63,7 @@ class Finder:
         generation: Options of the answering model.
         prompt_tokens: How much of the documents the model sees, in estimated tokens.
         max_evidence_count: Pieces of evidence of an answer, at most.
+        min_confidence: Less sure answers are not given.
     """
 
     def __init__(
@@ -69,6 +76,7 @@ class Finder:
         generation: GenerationConfig,
         prompt_tokens: int,
         max_evidence_count: int,
+        min_confidence: float = MIN_CONFIDENCE,
     ) -> None:
         self._readings = readings
         self._passages = found
@@ -77,37 +85,49 @@ class Finder:
         self._generation = generation
         self._prompt_tokens = prompt_tokens
         self._max_evidence_count = max_evidence_count
+        self._min_confidence = min_confidence
 
     async def find(self, question: str) -> Finding:
         """Answers one question. Several may be asked at once.
+
+        What was worked out from rows is not asked of the model: it cannot add.
 
         Raises:
             StageFailed: The model failed.
             TriptychError: What a retry may cure, a time limit or a cancellation of a child.
         """
+        asking = Asking(question)
         async with self._timeline.stage("retrieval"):
             # Ranking and searching a long document takes a while: not on the loop that other questions share.
-            shown = await self._children.compute(
-                "retrieval", lambda: select(self._passages, question, self._prompt_tokens)
-            )
-        generated = await self._ask(question, shown) if shown else VisionResult()
+            shown, read = await self._children.compute("retrieval", lambda: self._look(asking))
+        worked_out = bool(read) and read[0].computed
+        generated = await self._ask(question, shown, read) if shown and not worked_out else VisionResult()
         async with self._timeline.stage("verify"):
-            grounding = await self._children.compute("verify", lambda: self._verify(question, shown, generated.text))
-        if grounding is None:
+            choice = await self._children.compute("verify", lambda: self._choose(asking, shown, read, generated))
+        if choice is None:
             return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, usage=generated.usage)
-        cut = generated.finish_reason == FinishReason.FINISH_REASON_LENGTH
+        sure = probability(choice.signals)
+        if sure < self._min_confidence:
+            return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, confidence=None, usage=generated.usage)
+        cut = "model" in choice.found_by and generated.finish_reason == FinishReason.FINISH_REASON_LENGTH
         return Finding(
             status=AnswerStatus.ANSWER_STATUS_PARTIAL if cut else AnswerStatus.ANSWER_STATUS_ANSWERED,
-            text=grounding.text,
-            value=tidy(generated.text, question),
-            evidence=grounding.evidence,
-            groundedness=grounding.groundedness,
-            found_by=("model",),
+            text=choice.grounding.text,
+            value=uncited(choice.grounding),
+            evidence=choice.grounding.evidence,
+            groundedness=choice.grounding.groundedness,
+            confidence=sure,
+            found_by=choice.found_by,
             usage=generated.usage,
         )
 
-    async def _ask(self, question: str, shown: Sequence[Passage]) -> VisionResult:
-        job = JobSpec(vision=vision_spec(self._readings, shown, question, self._generation))
+    def _look(self, asking: Asking) -> tuple[Sequence[Passage], list[Candidate]]:
+        shown = select(self._passages, asking.question, self._prompt_tokens)
+        return shown, candidates(self._readings, shown, asking)
+
+    async def _ask(self, question: str, shown: Sequence[Passage], read: Sequence[Candidate]) -> VisionResult:
+        fields = [(candidate.label, candidate.value) for candidate in read if candidate.label]
+        job = JobSpec(vision=vision_spec(self._readings, shown, question, self._generation, fields))
         try:
             async with self._timeline.stage("answer") as entry:
                 outcome = await self._children.run(job, stage="answer")
@@ -116,9 +136,8 @@ class Finder:
             raise stage_failed("answer", error) from error
         return outcome.result.vision
 
-    def _verify(self, question: str, shown: Sequence[Passage], text: str) -> Grounding | None:
-        """Gives the grounding of the model's words; None if they say that there is no answer."""
-        if says_not_found(text):
-            return None
-        locator = Locator(self._readings, shown, question)
-        return ground(tidy(text, question), locator, max_evidence_count=self._max_evidence_count)
+    def _choose(
+        self, asking: Asking, shown: Sequence[Passage], read: Sequence[Candidate], generated: VisionResult
+    ) -> Choice | None:
+        locator = Locator(self._readings, shown, asking.question)
+        return choose(asking, self._readings, shown, read, generated, locator, self._max_evidence_count)

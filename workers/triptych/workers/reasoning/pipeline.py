@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.reasoning_pb2 import Answer, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.children import Children
-from triptych.workers.reasoning.finding import Finder, Finding
+from triptych.workers.reasoning.finding import MIN_CONFIDENCE, Finder, Finding
 from triptych.workers.reasoning.ingest import gather
 from triptych.workers.reasoning.request import DEFAULT_EVIDENCE, checked
 from triptych.workers.reasoning.retrieval import passages
@@ -53,6 +53,7 @@ async def answer(
         generation=config.generation,
         prompt_tokens=prompt_tokens,
         max_evidence_count=config.max_evidence_count if config.HasField("max_evidence_count") else DEFAULT_EVIDENCE,
+        min_confidence=config.min_confidence if config.HasField("min_confidence") else MIN_CONFIDENCE,
     )
     finding = await finder.find(request.question)
     return ReasoningResult(
