@@ -170,6 +170,22 @@ def test_two_values_that_fit_as_well_are_not_beyond_doubt() -> None:
     assert [one.strong for one in read_off("What is the total?", first)] == [True]
 
 
+def test_what_stands_in_every_document_is_added() -> None:
+    first, second = page((0.1, 0.1, "Total: $5.25")), page((0.1, 0.1, "Sub-Total: $6.00"), (0.1, 0.2, "Total $7.00"))
+    question = "What is the sum of the totals of these two receipts?"
+    found = read_off(question, first, second)[0]
+    assert (found.value, found.computed, [index for index, _, _ in found.places]) == ("12.25", True, [0, 1])
+    assert not any(one.computed for one in read_off(question, first, page((0.1, 0.1, "Thank you"))))
+
+
+def test_the_total_of_a_paper_is_read_and_not_added_up() -> None:
+    sheet = page(
+        *grid("Invoice | Total | Paid", "1001 | 5.00 | 5.00", "1002 | 7.00 | 7.00"), (0.05, 0.4, "Total: 12.00")
+    )
+    assert not any(one.computed for one in read_off("What is the total of the invoice?", sheet))
+    assert not any(one.computed for one in read_off("What is the highest total?", sheet))
+
+
 def test_of_several_sums_on_a_page_the_largest_comes_first() -> None:
     sheet = paragraph("Subtotal: $112.00", "Subtotal: $150.90", "Subtotal: $262.90", "Tax: $16.94", "Total: $279.84")
     assert best("What is the amount without tax?", sheet) == "$262.90"

@@ -46,6 +46,8 @@ def computed(readings: Sequence[Reading], shown: Sequence[Passage], asking: Aski
     if asking.extreme[1]:
         return next(_extremes(readings, indices, asking), None)
     if asking.summed[0]:
+        if len({readings[index].document_id for index in indices}) > 1:
+            return _sum_of_documents(readings, shown, asking)
         return next(_sums(readings, indices, asking), None)
     if asking.counted:
         return next(_counts(readings, indices, asking), None)
@@ -85,6 +87,24 @@ def _sums(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -
             if len(numbers) >= 2 and all(number is not None for number in numbers):
                 total = sum((number for number in numbers if number is not None), Decimal(0))
                 yield Computed(value=f"{total}", rests_on=_places(index, cells))
+
+
+def _sum_of_documents(readings: Sequence[Reading], shown: Sequence[Passage], asking: Asking) -> Computed | None:
+    """Adds what stands once in every document: "the totals of these two receipts"."""
+    what, _, documents = asking.summed[0].partition(" of ")
+    if not documents:
+        return None
+    one = Asking(f"What is the {what.rstrip('s')}?")
+    numbers, places = Decimal(0), []
+    for document in dict.fromkeys(readings[passage.reading].document_id for passage in shown):
+        own = [passage for passage in shown if readings[passage.reading].document_id == document]
+        fields = [field for field in asked_fields(readings, own, one) if (field.share, field.label_share) == (1, 1)]
+        number = next((value.number for field in fields[:1] for value in values(field.value)), None)
+        if number is None or (len(fields) > 1 and not one.sums):
+            return None
+        numbers += number
+        places.append((fields[0].reading, readings[fields[0].reading].marks_between(fields[0].start, fields[0].end)[0]))
+    return Computed(value=str(numbers), rests_on=tuple((index, mark.line) for index, mark in places), by="label")
 
 
 def _extremes(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -> Iterator[Computed]:

@@ -101,9 +101,12 @@ class Asking:
     @cached_property
     def summed(self) -> tuple[str, int]:
         """What it wants added up, and how many of them there are if it says so; empty: nothing."""
-        if match := _SUM.search(self.question):
+        match = _SUM.search(self.question)
+        what = re.sub(r"\([^)]*\)", "", match["what"]).strip() if match else ""
+        # "The total of the invoice" stands on it; of several things it has to be added up.
+        if match and what.split() and (match["count"] or re.match(r"\w+s\b", what.split(" of ")[0].split()[-1])):
             count = (match["count"] or "0").casefold()
-            return match["what"], _NUMBERS.get(count) or int(count)
+            return what, _NUMBERS.get(count) or int(count)
         match = _COUNT.search(self.question)
         return (match["what"] or "", 0) if match and _IN_TOTAL.search(self.question) else ("", 0)
 
@@ -111,7 +114,8 @@ class Asking:
     def extreme(self) -> tuple[str, str, bool]:
         """What is looked for, by the largest or smallest of what, and whether the smallest; empty: nothing."""
         match = _MOST.search(self.question.strip())
-        if match is None:
+        # "What is the highest price" asks for the price itself.
+        if match is None or not (match["what"].strip() or match[0].casefold().startswith("who")):
             return "", "", False
         return match["what"].strip(), match["of"].strip(), match["extreme"].casefold() in _SMALL
 

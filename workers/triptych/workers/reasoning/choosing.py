@@ -13,7 +13,7 @@ from triptych.workers.reasoning.confidence import Signals
 from triptych.workers.reasoning.evidence import Grounding, Locator, ground
 from triptych.workers.reasoning.naming import named
 from triptych.workers.reasoning.prompts import says_not_found, tidy
-from triptych.workers.reasoning.readable import Candidate
+from triptych.workers.reasoning.readable import LABEL, Candidate
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.shapes import fits, trimmed
@@ -90,8 +90,14 @@ def _verdict(said: str, asking: Asking, locator: Locator) -> Grounding | None:
 def _outweighs(best: Candidate, said: str, asking: Asking) -> bool:
     """Whether what was read off is taken against the model's words."""
     if best.strong:
-        return True
+        # An address has more lines than the one behind its label.
+        return asking.shape is not None or best.by != LABEL or not _holds(said, best.value)
     return best.sure >= _LIKELY and asking.shape is not None and not fits(said, asking.shape)
+
+
+def _holds(text: str, part: str) -> bool:
+    signs = [re.sub(r"[\W_]", "", one).casefold() for one in (text, part)]
+    return signs[1] in signs[0]
 
 
 def _read_off(best: Candidate, readings: Sequence[Reading], asking: Asking, max_evidence_count: int) -> Grounding:

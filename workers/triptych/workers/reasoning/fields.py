@@ -165,7 +165,8 @@ class _Page:
             10 if alone else 20
         ):
             return 0.0
-        if self._asking.label_share(label) < LABEL_SHARE:
+        # "INV-100" is a value itself.
+        if self._asking.label_share(label) < LABEL_SHARE or (alone and _value_share(label) >= VALUE_SHARE):
             return 0.0
         share = len(words) / len(self._asking.words)
         least = 0.5 if self._asking.shape in _TELLING else QUESTION_SHARE
