@@ -43,6 +43,9 @@ from triptych.workers.reasoning.pipeline import answer
 T = TypeVar("T")
 FOLDS, BINS = 5, 5
 RIDGE = 0.3
+# These speak against an answer.
+AGAINST = frozenset({"not_worked_out", "refused"})
+SIGNS = np.array([-1 if name in AGAINST else 1 for name in NAMES])
 CHILD_TIMEOUT_S = 3600
 
 
@@ -100,6 +103,18 @@ def ask(client: Client, question: Question) -> dict[str, Any] | None:
 
 
 def fitted(rows: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Gives bias and weights; one that says the contrary of what its signal means is noise of a small set, and none."""
+    kept = np.ones(len(NAMES), bool)
+    while True:
+        weights = np.zeros(1 + len(NAMES))
+        weights[np.r_[True, kept]] = _newton(rows[:, kept], right)
+        wrong = weights[1:] * SIGNS
+        if wrong.min() >= 0:
+            return weights
+        kept[wrong.argmin()] = False
+
+
+def _newton(rows: np.ndarray, right: np.ndarray) -> np.ndarray:
     """Gives bias and weights of a logistic model with a ridge, by Newton's method."""
     x = np.column_stack([np.ones(len(rows)), rows])
     ridge = RIDGE * np.eye(x.shape[1])

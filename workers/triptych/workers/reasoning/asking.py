@@ -154,6 +154,11 @@ class Asking:
         share = sum(bool(self._named(part)) for part in parts) / len(parts) if parts else 0.0
         return share if not self.untaxed or named(label, self.words, "") else _SUBTOTAL_SHARE * share
 
+    @cached_property
+    def works_out(self) -> bool:
+        """Whether its answer follows from several values, and stands nowhere."""
+        return bool(self.counted or self.summed[0] or self.extreme[1] or self.between[0])
+
     def named_by(self, label: str) -> frozenset[str]:
         """Gives which of its words a label names."""
         if self.acronyms & set(re.findall(r"\w+", label)):

@@ -151,6 +151,7 @@ def _signals(
         agreed=float(from_model and used is not None),
         read=used.sure if used is not None else 0.0,
         worked_out=float(used is not None and used.computed),
+        not_worked_out=float(asking.works_out and not (used is not None and used.computed)),
         refused=float(not from_model and generated.text != "" and says_not_found(generated.text)),
         exact=grounding.groundedness,
         near=max((locator.nearness(one) for one in placed), default=0.0),

@@ -23,6 +23,7 @@ class Signals:
         agreed: Whether model and page say the same, one found by its words, one by what stands beside it.
         read: How surely a label, a cell or a form names the value; 0 if nothing does.
         worked_out: Whether it was worked out from rows.
+        not_worked_out: Whether it would have to be worked out, and is the model's guess.
         refused: Whether the model said that there is no answer.
         exact: Share of the answer's claims that stand on the pages.
         near: Whether words of the question stand beside or above it.
@@ -35,6 +36,7 @@ class Signals:
     agreed: float = 0.0
     read: float = 0.0
     worked_out: float = 0.0
+    not_worked_out: float = 0.0
     refused: float = 0.0
     exact: float = 0.0
     near: float = 0.0

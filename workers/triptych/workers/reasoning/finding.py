@@ -23,7 +23,7 @@ from triptych.workers.reasoning.retrieval import Passage, select
 from triptych.workers.reasoning.timeline import Timeline, fill
 
 NOT_FOUND = "The documents do not say."
-# Less sure answers are not given. Where it stands, answers and abstentions on a public set are told in docs/answers.md.
+# Less sure answers are not given. docs/answers.md tells what that costs and what it saves.
 MIN_CONFIDENCE = 0.3
 
 
