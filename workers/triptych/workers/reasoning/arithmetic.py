@@ -63,8 +63,9 @@ def _counts(readings: Sequence[Reading], indices: Sequence[int], asking: Asking)
             rest = Asking(" ".join(asking.question.split()[1:]))
             found = [table for table in tables(readings[index]) if _named_table(table, rest)]
             if len(found) == 1:
-                lines = [line for row in found[0].rows for line in _first(row).lines[:1]]
-                yield Computed(value=str(len(found[0].rows)), rests_on=tuple((index, line) for line in lines))
+                counted = [row for row in found[0].rows if not _is_total(row)]
+                lines = [line for row in counted for line in _first(row).lines[:1]]
+                yield Computed(value=str(len(counted)), rests_on=tuple((index, line) for line in lines))
         elif lines := _lines_with(readings[index], wanted):
             yield Computed(value=str(len(lines)), rests_on=tuple((index, line) for line in lines))
 

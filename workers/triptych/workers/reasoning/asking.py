@@ -15,9 +15,8 @@ _COUNT = re.compile(
     r"\b(?:what is the )?number of\s+(?P<items>rows|lines|entries|items)\b(?P<more>.*)",
     re.IGNORECASE,
 )
-_LISTED = re.compile(
-    r"\b(listed|shown|there|rows?|lines|entries|items|in (?:the|this) (?:table|list))\b", re.IGNORECASE
-)
+_LISTED = re.compile(r"\b(listed|shown|there|in (?:the|this) (?:table|list))\b", re.IGNORECASE)
+_ROWS = re.compile(r"(rows|lines|entries|(line )?items)", re.IGNORECASE)
 _IN_TOTAL = re.compile(r"\b(in total|altogether|overall|combined)\b", re.IGNORECASE)
 _SUM = re.compile(
     r"\b(?:total|sum|combined (?:amount|total))\s+(?:\w+\s+)?of\s+(?:all\s+|both\s+)?(?:the\s+)?"
@@ -94,9 +93,10 @@ class Asking:
     def counted(self) -> str:
         """What it wants counted in a list; empty: nothing."""
         match = _COUNT.search(self.question)
-        if match is None or not _LISTED.search(self.question) or _IN_TOTAL.search(self.question):
+        if match is None or _IN_TOTAL.search(self.question):
             return ""
-        return match["what"] or match["items"] or ""
+        what = match["what"] or match["items"] or ""
+        return what if _ROWS.fullmatch(what) or _LISTED.search(match["rest"] or "") else ""
 
     @cached_property
     def summed(self) -> tuple[str, int]:
