@@ -105,6 +105,22 @@ def test_labels_are_understood_in_other_languages(question: str, value: str) -> 
 
 
 @pytest.mark.parametrize(
+    ("label", "share"),
+    [("Phone", 1), ("Tel.", 1), ("Telefon", 1), ("Phone no.", 1), ("Fax", 0), ("Customer phone", 0.5)],
+)
+def test_how_much_of_a_label_was_asked_for(label: str, share: float) -> None:
+    assert Asking("What is the phone number?").label_share(label) == share
+
+
+@pytest.mark.parametrize(
+    ("label", "share"),
+    [("Factuurdatum", 1), ("Vervaldatum", 0), ("Invoice date", 1), ("Due date", 0), ("Date", 1), ("4b Inv. date", 1)],
+)
+def test_a_compound_label_says_all_of_its_parts(label: str, share: float) -> None:
+    assert Asking("What is the invoice date?").label_share(label) == share
+
+
+@pytest.mark.parametrize(
     ("question", "value", "by"),
     [
         ("What is the balance after the bank fee?", "900.00", "table"),

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from triptych.workers.reasoning.naming import content_label_words, named
+from triptych.workers.reasoning.naming import named, share_named
 from triptych.workers.reasoning.shapes import Shape, shape_asked
 from triptych.workers.reasoning.terms import content_terms
 
@@ -37,6 +37,15 @@ _YES_NO = re.compile(
     r"^(is|are|was|were|does|do|did|has|have|had|can|could|will|would|should)\b(?!.*\bor\b)", re.IGNORECASE
 )
 _IDENTIFIER = re.compile(r"\b(number|no\.|id|code|nr|nummer|reference)\b", re.IGNORECASE)
+# What a label says before a value of a form, and that could as well be left out.
+_NEUTRAL = {
+    Shape.DATE: frozenset({"dat"}),
+    Shape.AMOUNT: frozenset({"amount"}),
+    Shape.NUMBER: frozenset({"number"}),
+    Shape.PHONE: frozenset({"number"}),
+    Shape.VAT_NUMBER: frozenset({"number"}),
+    Shape.EMAIL: frozenset({"address"}),
+}
 # A subtotal is not always what is meant.
 _SUBTOTAL_SHARE = 0.9
 _SUMS = frozenset({"total", "untax", "subtotal"})
@@ -146,13 +155,14 @@ class Asking:
         return frozenset(re.findall(r"\(([A-Z]{2,6})\)", self.question))
 
     def label_share(self, label: str) -> float:
-        """Gives the share of a label's content words that name the question's; 0 of none."""
-        parts = content_label_words(label)
+        """Gives how much of what a label says is the question's, 0 to 1."""
         if self.untaxed:
             # "Excl. VAT" names it with both words.
-            parts = [part for part in parts if not named(part, ("tax",), "")]
-        share = sum(bool(self._named(part)) for part in parts) / len(parts) if parts else 0.0
-        return share if not self.untaxed or named(label, self.words, "") else _SUBTOTAL_SHARE * share
+            exact = named(label, self.words, "")
+            share = share_named(label, self.words if exact else ("subtotal",), "", frozenset({"tax", "amount"}))
+            return share if exact else _SUBTOTAL_SHARE * share
+        neutral = _NEUTRAL.get(self.shape, frozenset()) if self.shape else frozenset()
+        return share_named(label, self.words, self.question, neutral)
 
     @cached_property
     def works_out(self) -> bool:

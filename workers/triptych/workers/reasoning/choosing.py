@@ -21,7 +21,7 @@ from triptych.workers.reasoning.values import only_value
 
 MODEL = "model"
 # Where the model finds nothing, or nothing of the form asked for, something read off is taken from here on.
-_LIKELY = 0.37
+_LIKELY = 0.45
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

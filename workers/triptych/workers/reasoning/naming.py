@@ -45,6 +45,8 @@ for _english, _words in _TRANSLATED.items():
     for _word in (*_words.split(), *((_english,) if " " not in _english else ())):
         _MEANS[stem(_word)] = _MEANS.get(stem(_word), frozenset()) | _stems
 _BOX_NUMBER = re.compile(r"\b\d{1,2}[a-z]?(?=[A-Z])")
+# And before a blank: "17 WGT", "d Control number".
+_BOX = re.compile(r"^\s*(?:\d{1,2}[a-z]?|[a-z])[.)]?\s+(?=[A-Z])")
 # A word this long may be misread or spelled otherwise in one letter.
 _LONG = 6
 
@@ -75,10 +77,31 @@ def named(label: str, wanted: Sequence[str], question: str) -> frozenset[str]:
     return frozenset(found)
 
 
+def share_named(label: str, wanted: Sequence[str], question: str, neutral: frozenset[str]) -> float:
+    """Gives how much of what a label says is wanted, 0 to 1.
+
+    Args:
+        label: As recognized.
+        wanted: See `named`.
+        question: See `named`.
+        neutral: Stems that say nothing of their own here: "date" before a date.
+    """
+    asked = frozenset().union(*(meanings(word) for word in wanted))
+    shares = []
+    for word in content_label_words(label):
+        says = _MEANS.get(stem(word), frozenset())
+        if stem(word) in neutral or (says and says <= neutral):
+            continue
+        # A compound says several things: "Vervaldatum" is no "Factuurdatum".
+        own = says - neutral
+        shares.append(len(own & asked) / len(own) if own else float(bool(named(word, wanted, question))))
+    return sum(shares) / len(shares) if shares else float(bool(named(label, wanted, question)))
+
+
 def label_words(label: str) -> list[str]:
     """Gives the words of a label, without numbers; "#" is one."""
     # Cards and tax forms put the number of a box right before its label: 4dLIC#.
-    label = _BOX_NUMBER.sub(" ", label).replace("№", "#")
+    label = _BOX.sub("", _BOX_NUMBER.sub(" ", label)).replace("№", "#")
     return re.findall(r"[^\W\d_]+|#", label)
 
 
