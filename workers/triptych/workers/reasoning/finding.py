@@ -104,11 +104,9 @@ class Finder:
         generated = await self._ask(question, shown, read) if shown and not worked_out else VisionResult()
         async with self._timeline.stage("verify"):
             choice = await self._children.compute("verify", lambda: self._choose(asking, shown, read, generated))
-        if choice is None:
+        sure = probability(choice.signals) if choice is not None else 0.0
+        if choice is None or sure < self._min_confidence:
             return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, usage=generated.usage)
-        sure = probability(choice.signals)
-        if sure < self._min_confidence:
-            return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, confidence=None, usage=generated.usage)
         cut = "model" in choice.found_by and generated.finish_reason == FinishReason.FINISH_REASON_LENGTH
         return Finding(
             status=AnswerStatus.ANSWER_STATUS_PARTIAL if cut else AnswerStatus.ANSWER_STATUS_ANSWERED,

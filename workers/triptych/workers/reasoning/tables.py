@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from triptych.workers.reasoning.layout import Box, Row, box_of, rows
@@ -186,10 +186,3 @@ def _touch(reading: Reading, above: Sequence[Cell], cells: dict[int, list[int]],
 def _text(reading: Reading, line: int) -> str:
     start, end = reading.lines[line]
     return reading.text[start:end].strip()
-
-
-def all_tables(readings: Sequence[Reading], indices: Sequence[int]) -> Iterator[tuple[int, Table]]:
-    """Yields the tables of some readings with the index of the reading."""
-    for index in indices:
-        for table in tables(readings[index]):
-            yield index, table
