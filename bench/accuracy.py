@@ -27,6 +27,7 @@ too: adjacent cells and cells that were found.
 
 fields: share of the key fields (`ground_truth.fields`) of documents that are right, all of a document asked for at once
 by a schema of strings; amounts and dates, by their names, in any spelling.
+
 multi: answers to questions over several files at once (`accuracy_run/multi.py` says what its manifest is).
 
 qa: answers to the items' questions (`ground_truth.qa`), each a call of its own. ANLS and the exact share are of the

@@ -189,7 +189,8 @@ async def test_documents_are_read_at_the_same_time() -> None:
 
 
 async def test_words_that_are_nowhere_are_said_to_be_not_found() -> None:
-    result = await ask(request(PNG), ScriptedChildren({PNG: pages(INVOICE)}, "INV-999"))
+    spec = request(PNG, question="Who pays it?", min_confidence=0)
+    result = await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "INV-999"))
     assert result.answer.text == "INV-999"
     assert result.answer.groundedness == 0
     (evidence,) = result.evidence
@@ -198,7 +199,7 @@ async def test_words_that_are_nowhere_are_said_to_be_not_found() -> None:
 
 
 async def test_not_found_has_no_evidence() -> None:
-    result = await ask(request(PNG), ScriptedChildren({PNG: pages(INVOICE)}, "Not found."))
+    result = await ask(request(PNG, question="Who pays it?"), ScriptedChildren({PNG: pages(INVOICE)}, "Not found."))
     assert result.answer.status == AnswerStatus.ANSWER_STATUS_NOT_FOUND
     assert result.answer.text == NOT_FOUND
     assert not result.answer.HasField("groundedness")

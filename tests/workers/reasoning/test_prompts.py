@@ -24,7 +24,8 @@ def test_the_job_is_text_only_and_keeps_the_callers_options() -> None:
 
 def test_fields_that_the_question_names_are_said_again() -> None:
     readings = [read_page("d1", page((0.1, 0.1, "Total due"), (0.4, 0.1, "$610.00"), (0.1, 0.2, "Thank you")))]
-    spec = vision_spec("Be brief.", readings, passages(readings), "What is the total due?", GenerationConfig())
+    fields = [("Total due", "$610.00")]
+    spec = vision_spec("Be brief.", readings, passages(readings), "What is the total due?", GenerationConfig(), fields)
     assert spec.messages[1].parts[0].text == (
         "Document:\nTotal due | $610.00\nThank you\n\nFields:\nTotal due: $610.00\n\nQuestion: What is the total due?"
     )

@@ -7,6 +7,7 @@ import tracemalloc
 import pytest
 from workers.reasoning.paper import page, paragraph, recording
 
+from triptych.workers.reasoning.asking import Asking
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.layout import rows
@@ -206,5 +207,5 @@ def test_fields_that_the_question_names_are_found(question: str, fields: list[st
         (0.1, 0.63, "B-2"),
     )  # fmt: skip
     readings = [read_page("d1", sheet)]
-    found = asked_fields(readings, passages(readings), question)
+    found = asked_fields(readings, passages(readings), Asking(question))
     assert [f"{field.label}: {field.value}" for field in found] == fields

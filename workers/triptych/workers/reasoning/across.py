@@ -122,7 +122,10 @@ def _supported(found: Finding, question: str, readings: Sequence[Reading]) -> Fi
     evidence = support(question, readings)
     if evidence is None:
         return found
-    return replace(found, text=f"{found.value} [e1]", evidence=[_numbered(evidence, 1)], groundedness=1.0)
+    # How sure it is was weighed by words that stand on pages, which a file's name does not.
+    return replace(
+        found, text=f"{found.value} [e1]", evidence=[_numbered(evidence, 1)], groundedness=1.0, confidence=None
+    )
 
 
 def _same(said: Sequence[str]) -> str:

@@ -28,6 +28,7 @@ def anchored(reading: Reading, span: Span) -> Evidence:
                 polygon=turned(_polygon(marks, span), -reading.turn),
                 text_start=span.start,
                 text_end=span.end,
+                word_indices=[mark.word for mark in marks if mark.word is not None],
                 frame_ms=reading.frame_ms,
             )
         )

@@ -27,6 +27,8 @@ _FINDERS: tuple[Callable[[str, Text], Iterable[Span]], ...] = (
 _VERDICT = re.compile(r"(yes|no|true|false|ja|nein|oui|non|si|s[ií]|nee|both|neither)\b[.,!]?", re.IGNORECASE)
 # What the model was shown is likelier what it copied from.
 _SHOWN_BONUS = 0.5
+# A line that has so many of the question's words is what "yes" rests on.
+_SUPPORT = 0.6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +79,37 @@ class Locator:
                     index, span = max(places, key=lambda place: self._weight(*place))
                     return anchored(self._readings[index], span)
         return None
+
+    def support(self, wanted: Sequence[str]) -> Evidence | None:
+        """Gives the line that has most of some words, for an answer that stands nowhere itself: "yes".
+
+        Args:
+            wanted: Stems of the question's content words.
+
+        Returns:
+            None if no line has most of them.
+        """
+        best, place = _SUPPORT * len(set(wanted)), None
+        for index, reading in enumerate(self._readings):
+            for line in sorted(self._shown[index]):
+                start, end = reading.lines[line]
+                score = len({term.stem for term in content_terms(reading.text[start:end])} & set(wanted))
+                if score and score >= best and (place is None or score > best):
+                    best, place = score, (index, start, end)
+        if place is None:
+            return None
+        index, start, end = place
+        return anchored(self._readings[index], Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_EXACT))
+
+    def nearness(self, evidence: Evidence) -> float:
+        """Gives how near the question's words stand to a place, 0 to 1: in its row, above it, or elsewhere."""
+        for index, reading in enumerate(self._readings):
+            anchor = evidence.page if evidence.HasField("page") else None
+            if reading.document_id != evidence.document_id or anchor is None:
+                continue
+            if anchor.page_number == reading.page_number:
+                return min(1.0, self._labels_of(index).score(anchor.text_start, anchor.text_end))
+        return 0.5
 
     def _weight(self, index: int, span: Span) -> float:
         lines = {mark.line for mark in self._readings[index].marks_between(span.start, span.end)}

@@ -1,21 +1,35 @@
-"""Finds the fields of a form that a question names: a label, and the value beside or under it."""
+"""Finds the fields of a form that a question names: a label, and the value behind, beside or under it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from triptych.workers.reasoning.asking import NUMBER_WORDS, Asking
 from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of, rows
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
-from triptych.workers.reasoning.terms import content_terms
+from triptych.workers.reasoning.shapes import Shape, fits
+from triptych.workers.reasoning.values import values
 
 # A label must say most of what the question says, and half of it must be the question's. Pairs found with less were
 # wrong as often as right, and a small model believes them.
 QUESTION_SHARE, LABEL_SHARE = 0.6, 0.5
+# Where the value has a form that hardly anything else on a page has, half of the question is enough.
+_TELLING = frozenset({Shape.DATE, Shape.PHONE, Shape.EMAIL, Shape.IBAN, Shape.VAT_NUMBER, Shape.URL})
 # A value stands under its label within so many line heights.
 LINES_BELOW = 1.5
+ROWS_BELOW = 3
+CELLS_BELOW = 5.0
+# The label of a value stands above it within so many line heights.
+LABEL_GAP = 0.8
+# A value has more in words with digits than a label with a number in it.
+VALUE_SHARE = 0.4
 MAX_FIELDS = 3
+# "17 WGT 165 lb", "Invoice INV-100".
+_NUMBER_BEHIND = re.compile(r".*?[^\W\d_]{2,}[\s.]+(?P<value>[^\s:]*\d[^\s:]*(?:\s[a-zI]{1,3}\b\.?)?)")
+_NUMBER_FIRST = re.compile(r"[^\s:]*\d[^\s:]*(?:\s[\d().+/-]+(?!\S))*")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,82 +40,206 @@ class Field:
         label: As recognized, without its colon.
         value: As recognized.
         share: Share of the question's words that the label has, 0 to 1.
+        label_share: Share of the label's words that the question has, 0 to 1.
+        reading: Index of the reading.
+        start: Where the value begins in its text, in code points.
+        end: Where it ends, exclusive.
     """
 
     label: str
     value: str
     share: float
+    label_share: float
+    reading: int
+    start: int
+    end: int
 
 
-def asked_fields(readings: Sequence[Reading], shown: Sequence[Passage], question: str) -> list[Field]:
+def asked_fields(readings: Sequence[Reading], shown: Sequence[Passage], asking: Asking) -> list[Field]:
     """Gives the fields of the shown passages whose labels the question names, the best first, at most `MAX_FIELDS`."""
-    wanted = {term.stem for term in content_terms(question)}
     found: list[Field] = []
     for index in sorted({passage.reading for passage in shown}):
         if readings[index].quads:
             lines = frozenset(line for passage in shown if passage.reading == index for line in passage.lines)
-            found += _fields(readings[index], lines, wanted)
-    return sorted(found, key=lambda field: -field.share)[:MAX_FIELDS]
+            found += _Page(index, readings[index], asking).fields(lines)
+    # sorted() keeps the page's order of equals.
+    best = sorted(found, key=lambda field: _rank(field, asking))
+    return list({field.value: field for field in reversed(best)}.values())[::-1][:MAX_FIELDS]
 
 
-def _fields(reading: Reading, lines: frozenset[int], wanted: set[str]) -> list[Field]:
-    found: list[Field] = []
-    page = rows(reading)
-    for row, below in zip(page, [*page[1:], None], strict=True):
-        for place, line in enumerate(row.lines):
-            text = _text(reading, line)
-            share = _share(text, wanted) if line in lines else 0.0
-            value = _value(reading, row, place, below) if share else ""
-            if value:
-                found.append(Field(label=text.rstrip(" :"), value=value, share=share))
-    return found
+def _rank(field: Field, asking: Asking) -> tuple[float, float, float]:
+    # Of several totals the largest is the last.
+    amount = amount_of(field.value) if asking.sums else None
+    return -field.share, -field.label_share, -(amount or 0)
 
 
-def _share(label: str, wanted: set[str]) -> float:
-    """Gives the share of the question that a line names; 0 if it is no label of it."""
-    words = {term.stem for term in content_terms(label) if not term.stem.isdigit()}
-    named = words & wanted
-    if not named or len(label) >= RUNNING_TEXT_CHARS or len(named) < LABEL_SHARE * len(words):
-        return 0.0
-    share = len(named) / len(wanted)
-    return share if share >= QUESTION_SHARE else 0.0
+def _value_share(text: str) -> float:
+    """Gives the share of a text's signs that are in words with digits, dates counted whole."""
+    spans = list(Shape.DATE.spans(text))
+    if spans:
+        return sum(end - start for start, end in spans) / len(text)
+    words = text.split()
+    return sum(len(word) for word in words if any(char.isdigit() for char in word)) / max(1, len("".join(words)))
 
 
-def _value(reading: Reading, row: Row, place: int, below: Row | None) -> str:
-    """Gives the value of the label at a place of its row; empty if none or two come into question."""
-    label = _text(reading, row.lines[place])
-    follower = row.lines[place + 1] if place + 1 < len(row.lines) else None
-    right = _text(reading, follower) if follower is not None else ""
-    under = _under(reading, row.lines[place], follower, below)
-    colon = label.endswith(":")
-    # Most values have digits and most labels none; without them only a colon tells the two apart.
-    if _may_be_value(right) and _may_be_value(under) and not colon:
-        return ""
-    if _may_be_value(right) or (colon and len(row.lines) == 2 and right and not right.endswith(":")):
-        return right
-    if _may_be_value(under) or (colon and not right and not under.endswith(":")):
-        return under
-    return ""
+def amount_of(text: str) -> float | None:
+    """Gives the number of a text's first value; None if there is none."""
+    found = next((value for value in values(text) if value.number is not None), None)
+    return float(found.number) if found is not None and found.number is not None else None
 
 
-def _under(reading: Reading, line: int, follower: int | None, below: Row | None) -> str:
-    """Gives the first cell of the next row that stands under a line: left of where the line's neighbour begins."""
-    box = box_of(reading.quads[line])
-    height = box.bottom - box.top
-    if below is None or below.top - box.bottom >= LINES_BELOW * height:
-        return ""
-    end = box_of(reading.quads[follower]).left if follower is not None else float("inf")
-    for other in below.lines:
-        cell = box_of(reading.quads[other])
-        if box.left - height <= cell.left and (cell.left + cell.right) / 2 < end:
-            return _text(reading, other)
-    return ""
+class _Page:
+    """Looks for the fields of one page."""
 
+    def __init__(self, index: int, reading: Reading, asking: Asking) -> None:
+        self._index = index
+        self._reading = reading
+        self._asking = asking
 
-def _may_be_value(text: str) -> bool:
-    return any(char.isdigit() for char in text) and not text.endswith(":")
+    def fields(self, lines: frozenset[int]) -> Iterator[Field]:
+        """Yields the fields whose labels are among some lines."""
+        page = rows(self._reading)
+        for at, row in enumerate(page):
+            for place, line in enumerate(row.lines):
+                if line in lines:
+                    yield from self._of(row, place, page[at + 1 : at + 1 + ROWS_BELOW])
 
+    def _of(self, row: Row, place: int, below: Sequence[Row]) -> Iterator[Field]:
+        line = row.lines[place]
+        start, end = self._reading.lines[line]
+        if (cut := self._cut(start, end)) is not None:
+            share = self._share(self._reading.text[start : cut[0]], alone=False)
+            if share:
+                yield self._field(start, cut[0], *cut, share=share)
+            return
+        share = self._share(self._text(line), alone=True)
+        other = self._value(row, place, below) if share else None
+        if other is not None:
+            yield self._field(start, end, *self._reading.lines[other], share=share)
 
-def _text(reading: Reading, line: int) -> str:
-    start, end = reading.lines[line]
-    return reading.text[start:end].strip()
+    def _field(self, label_start: int, label_end: int, start: int, end: int, *, share: float) -> Field:
+        text = self._reading.text
+        label = text[label_start:label_end].strip().rstrip(" :#")
+        start, end = next(self._shaped(start, end), (start, end))
+        start += len(text[start:end]) - len(text[start:end].lstrip("#: "))
+        return Field(
+            label=label,
+            value=text[start:end].strip(),
+            share=share,
+            label_share=self._asking.label_share(text[label_start:label_end]),
+            reading=self._index,
+            start=start,
+            end=end,
+        )
+
+    def _cut(self, start: int, end: int) -> tuple[int, int] | None:
+        """Gives the value of a line that has its label before it: behind a sign, or of the form that is asked for."""
+        text = self._reading.text[start:end]
+        sign = re.match(r"[^:#|]{2,40}?\s*[:#]+[\s#:]*(?=[^\s:#])", text)
+        if sign is not None and not text[: sign.end()].strip(" :").startswith("http"):
+            if not self._has_value(text[sign.end() :]):
+                return None
+            number = _NUMBER_FIRST.match(text[sign.end() :]) if self._asking.shape is Shape.NUMBER else None
+            return start + sign.end(), start + sign.end() + number.end() if number else end
+        if self._asking.shape is Shape.NUMBER:
+            number = _NUMBER_BEHIND.match(text)
+            return (start + number.start("value"), start + number.end("value")) if number else None
+        for left, right in self._shaped(start, end):
+            if re.search(r"[^\W\d_]{2}", self._reading.text[start:left]):
+                return left, right
+        return None
+
+    def _shaped(self, start: int, end: int) -> Iterator[tuple[int, int]]:
+        """Yields where values of the form that is asked for stand; a number may be any word with digits."""
+        shape = self._asking.shape
+        if shape is None or shape is Shape.NUMBER:
+            return
+        for left, right in shape.spans(self._reading.text[start:end]):
+            yield start + left, start + right
+
+    def _share(self, label: str, *, alone: bool) -> float:
+        """Gives the share of the question that a label names; 0 if it is no label of it."""
+        words = self._asking.named_by(label)
+        # "Number" alone is the number of anything.
+        if (words <= NUMBER_WORDS and len(self._asking.words) > 1) or len(label) >= RUNNING_TEXT_CHARS + (
+            10 if alone else 20
+        ):
+            return 0.0
+        # "INV-100" is a value itself.
+        if self._asking.label_share(label) < LABEL_SHARE or (alone and _value_share(label) >= VALUE_SHARE):
+            return 0.0
+        share = len(words) / len(self._asking.words)
+        least = 0.5 if self._asking.shape in _TELLING else QUESTION_SHARE
+        return share if share >= least else 0.0
+
+    def _value(self, row: Row, place: int, below: Sequence[Row]) -> int | None:
+        """Gives the line of the value of the label at a place of its row; None if none or two come into question."""
+        label = self._text(row.lines[place])
+        follower = row.lines[place + 1] if place + 1 < len(row.lines) else None
+        right = self._text(follower) if follower is not None else ""
+        if below and len(below[0].lines) == len(row.lines) > 2:
+            under: int | None = below[0].lines[place]
+        else:
+            under = self._under(row.lines[place], follower, below)
+        below_text = self._text(under) if under is not None else ""
+        colon = label.endswith(":")
+        # Most values have digits and most labels none; without them only a colon tells the two apart.
+        if self._may_be_value(right) and self._may_be_value(below_text) and not colon:
+            if re.match(r"\W*[^\W\d_]{3}", below_text):
+                # The label of the next row.
+                return follower
+            return under if follower is not None and self._is_of_another(follower, row.lines[place]) else None
+        if self._may_be_value(right) or (colon and len(row.lines) == 2 and self._has_words(right)):
+            return follower
+        if self._may_be_value(below_text) or (colon and not right and self._has_words(below_text)):
+            return under
+        return None
+
+    def _is_of_another(self, value: int, label: int) -> bool:
+        """Whether a value has words right above it that are nearer than a label: another box of the form."""
+        box = box_of(self._reading.quads[value])
+        far = box.left - box_of(self._reading.quads[label]).right
+        for other, quad in enumerate(self._reading.quads):
+            above = box_of(quad)
+            right_above = above.top < box.top and abs(box.top - above.bottom) <= LABEL_GAP * (box.bottom - box.top)
+            near = above.left <= box.right and box.left - above.right < far / 2
+            if other not in (value, label) and right_above and near and not self._may_be_value(self._text(other)):
+                return True
+        return False
+
+    def _under(self, line: int, follower: int | None, below: Sequence[Row]) -> int | None:
+        """Gives the first cell below a line that stands under it: left of where the line's neighbour begins."""
+        quads = self._reading.quads
+        box = box_of(quads[line])
+        height = box.bottom - box.top
+        end = box_of(quads[follower]).left if follower is not None else float("inf")
+        for at, row in enumerate(below):
+            # A row of labels, and their values under it in as many cells.
+            reach = LINES_BELOW if at or not follower or len(row.lines) < 2 else CELLS_BELOW
+            for other in row.lines:
+                cell = box_of(quads[other])
+                near = cell.top - box.bottom < reach * height
+                if near and box.left - height <= cell.left and (cell.left + cell.right) / 2 < end:
+                    if at == 0 and follower is None:
+                        return other
+                    if self._may_be_value(self._text(other)):
+                        return other
+        return None
+
+    def _may_be_value(self, text: str) -> bool:
+        digits = any(char.isdigit() for char in text) and not text.endswith(":")
+        return digits and self._has_value(text) and _value_share(text) >= VALUE_SHARE
+
+    def _has_words(self, text: str) -> bool:
+        """Whether a text may be a value without digits, where a colon says that one follows."""
+        return bool(text) and not text.endswith(":") and self._has_value(text)
+
+    def _has_value(self, text: str) -> bool:
+        """Whether a text has a value of the form that is asked for; a date is no number of something."""
+        if self._asking.identifier and fits(text, Shape.DATE):
+            return False
+        return fits(text, self._asking.shape)
+
+    def _text(self, line: int) -> str:
+        start, end = self._reading.lines[line]
+        return self._reading.text[start:end].strip()

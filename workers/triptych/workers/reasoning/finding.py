@@ -1,4 +1,4 @@
-"""Finds the answer to one question in what was recognized: chosen passages, a model, and its words found again."""
+"""Finds the answer to one question in what was recognized: what can be read off, a model's words, and their places."""
 
 from __future__ import annotations
 
@@ -9,10 +9,14 @@ from triptych.core.pipelines.plan import Prompt
 from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
+from triptych.workers.reasoning.asking import Asking
 from triptych.workers.reasoning.children import Children
-from triptych.workers.reasoning.evidence import Grounding, Locator, ground
+from triptych.workers.reasoning.choosing import Choice, choose, uncited
+from triptych.workers.reasoning.confidence import probability
+from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.generation import generate
-from triptych.workers.reasoning.prompts import says_not_found, tidy, vision_spec
+from triptych.workers.reasoning.prompts import vision_spec
+from triptych.workers.reasoning.readable import Candidate, candidates
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage, select
 from triptych.workers.reasoning.timeline import Timeline
@@ -57,6 +61,7 @@ class Finder:
         generation: Options of the answering model.
         prompt_tokens: How much of the documents the model sees, in estimated tokens.
         max_evidence_count: Pieces of evidence of an answer, at most.
+        reads_off: Whether labels, tables and plain arithmetic are heard beside the model.
     """
 
     def __init__(
@@ -70,6 +75,7 @@ class Finder:
         generation: GenerationConfig,
         prompt_tokens: int,
         max_evidence_count: int,
+        reads_off: bool = True,
     ) -> None:
         self._readings = readings
         self._passages = found
@@ -79,43 +85,51 @@ class Finder:
         self._generation = generation
         self._prompt_tokens = prompt_tokens
         self._max_evidence_count = max_evidence_count
+        self._reads_off = reads_off
 
     async def find(self, question: str) -> Finding:
         """Answers one question. Several may be asked at once.
+
+        What was worked out from rows is not asked of the model: it cannot add.
 
         Raises:
             StageFailed: The model failed.
             TriptychError: What a retry may cure, a time limit or a cancellation of a child.
         """
+        asking = Asking(question)
         async with self._timeline.stage("retrieval"):
             # Ranking and searching a long document takes a while: not on the loop that other questions share.
-            shown = await self._children.compute(
-                "retrieval", lambda: select(self._passages, question, self._prompt_tokens)
-            )
-        generated = await self._ask(question, shown) if shown else VisionResult()
+            shown, read = await self._children.compute("retrieval", lambda: self._look(asking))
+        worked_out = bool(read) and read[0].computed
+        generated = await self._ask(question, shown, read) if shown and not worked_out else VisionResult()
         async with self._timeline.stage("verify"):
-            grounding = await self._children.compute("verify", lambda: self._verify(question, shown, generated.text))
-        if grounding is None:
+            choice = await self._children.compute("verify", lambda: self._choose(asking, shown, read, generated))
+        if choice is None:
             return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, usage=generated.usage)
-        cut = generated.finish_reason == FinishReason.FINISH_REASON_LENGTH
+        cut = "model" in choice.found_by and generated.finish_reason == FinishReason.FINISH_REASON_LENGTH
         return Finding(
             status=AnswerStatus.ANSWER_STATUS_PARTIAL if cut else AnswerStatus.ANSWER_STATUS_ANSWERED,
-            text=grounding.text,
-            value=tidy(generated.text, question),
-            evidence=grounding.evidence,
-            groundedness=grounding.groundedness,
-            found_by=("model",),
+            text=choice.grounding.text,
+            value=uncited(choice.grounding),
+            evidence=choice.grounding.evidence,
+            groundedness=choice.grounding.groundedness,
+            confidence=probability(choice.signals),
+            found_by=choice.found_by,
             usage=generated.usage,
         )
 
-    async def _ask(self, question: str, shown: Sequence[Passage]) -> VisionResult:
+    def _look(self, asking: Asking) -> tuple[Sequence[Passage], list[Candidate]]:
+        shown = select(self._passages, asking.question, self._prompt_tokens)
+        return shown, candidates(self._readings, shown, asking) if self._reads_off else []
+
+    async def _ask(self, question: str, shown: Sequence[Passage], read: Sequence[Candidate]) -> VisionResult:
         system = self._prompt.filled(question=question.strip())
-        spec = vision_spec(system, self._readings, shown, question, self._generation)
+        fields = [(candidate.label, candidate.value) for candidate in read if candidate.label]
+        spec = vision_spec(system, self._readings, shown, question, self._generation, fields)
         return await generate(spec, self._children, self._timeline, stage="answer")
 
-    def _verify(self, question: str, shown: Sequence[Passage], text: str) -> Grounding | None:
-        """Gives the grounding of the model's words; None if they say that there is no answer."""
-        if says_not_found(text):
-            return None
-        locator = Locator(self._readings, shown, question)
-        return ground(tidy(text, question), locator, max_evidence_count=self._max_evidence_count)
+    def _choose(
+        self, asking: Asking, shown: Sequence[Passage], read: Sequence[Candidate], generated: VisionResult
+    ) -> Choice | None:
+        locator = Locator(self._readings, shown, asking.question)
+        return choose(asking, self._readings, shown, read, generated, locator, self._max_evidence_count)

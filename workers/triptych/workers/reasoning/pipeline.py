@@ -112,7 +112,8 @@ async def _extract(run: Run) -> None:
     async with run.timeline.stage("extract"):
         extraction = await extract(
             json.loads(run.request.output_json_schema),
-            _finder(run, run.readings, run.passages),
+            # It looks beside labels and in tables itself, for what a schema says of a value.
+            _finder(run, run.readings, run.passages, reads_off=False),
             run.readings,
             instructions=run.request.question,
             min_confidence=run.request.config.min_confidence,
@@ -187,7 +188,7 @@ def held(outcome: Outcome, *, min_confidence: float, min_groundedness: float) ->
     return Outcome(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, text=NOT_FOUND, usage=outcome.usage)
 
 
-def _finder(run: Run, readings: Sequence[Reading], found: Sequence[Passage]) -> Finder:
+def _finder(run: Run, readings: Sequence[Reading], found: Sequence[Passage], *, reads_off: bool = True) -> Finder:
     return Finder(
         readings,
         found,
@@ -197,6 +198,7 @@ def _finder(run: Run, readings: Sequence[Reading], found: Sequence[Passage]) -> 
         generation=run.request.config.generation,
         prompt_tokens=run.prompt_tokens,
         max_evidence_count=run.max_evidence_count,
+        reads_off=reads_off,
     )
 
 

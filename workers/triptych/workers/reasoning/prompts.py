@@ -6,7 +6,6 @@ import re
 from collections.abc import Sequence
 
 from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, GenerationConfig, VisionSpec
-from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.terms import content_terms
@@ -17,11 +16,18 @@ _NOT_FOUND = re.compile(
     r"(not (found|stated|mentioned|given|specified|provided|available|say)|unknown|none|n/a)\b.{0,40}",
     re.IGNORECASE | re.DOTALL,
 )
+# What follows "how many" or "which", up to the verb at most.
+_ASKED_NOUN = re.compile(r"(how many|how much|hoeveel|wie ?viele?|combien de|which|what)(\s+\w+){1,4}", re.IGNORECASE)
 _WRAPPERS = (('"', '"'), ("'", "'"), ("“", "”"), ("„", "“"), ("«", "»"), ("`", "`"), ("**", "**"))
 
 
 def vision_spec(
-    system: str, readings: Sequence[Reading], passages: Sequence[Passage], question: str, config: GenerationConfig
+    system: str,
+    readings: Sequence[Reading],
+    passages: Sequence[Passage],
+    question: str,
+    config: GenerationConfig,
+    fields: Sequence[tuple[str, str]] = (),
 ) -> VisionSpec:
     """Makes the job of the answering model: text-only messages for the default model.
 
@@ -34,14 +40,15 @@ def vision_spec(
         passages: What the model sees, in document order.
         question: The caller's.
         config: The caller's options; those not set get values for a short, repeatable answer.
+        fields: Labels that the question names, each with its value.
     """
     options = GenerationConfig()
     options.CopyFrom(config)
     if not options.HasField("max_output_tokens"):
         options.max_output_tokens = DEFAULT_MAX_OUTPUT_TOKENS
     parts = [document_text(readings, passages)]
-    if fields := asked_fields(readings, passages, question):
-        parts.append("\n".join(["Fields:", *(f"{field.label}: {field.value}" for field in fields)]))
+    if fields:
+        parts.append("\n".join(["Fields:", *(f"{label}: {value}" for label, value in fields)]))
     parts.append(f"Question: {question.strip()}")
     return VisionSpec(messages=conversation(system, "\n\n".join(parts)), config=options)
 
@@ -81,9 +88,23 @@ def tidy(text: str, question: str) -> str:
     named = {term.stem for term in content_terms(label)}
     if colon and value.strip() and "\n" not in text and named and named <= asked | {"answer"}:
         text = value.strip()
+    text = _without_repeated(text, question)
     if text.endswith(".") and len(text.split()) <= 3 and "." not in text[:-1]:
         text = text[:-1]
     return text
+
+
+def _without_repeated(text: str, question: str) -> str:
+    """Takes off the question's own noun behind a value: "110,000 notes" to "how many notes"."""
+    match = _ASKED_NOUN.match(question.strip())
+    words = text.rstrip(".").split()
+    if match is None or not 2 <= len(words) <= 6:
+        return text
+    asked = {term.stem for term in content_terms(match[0])}
+    kept = list(words)
+    while len(kept) > 1 and kept[-1].islower() and {term.stem for term in content_terms(kept[-1])} & asked:
+        kept.pop()
+    return " ".join(kept) if len(kept) < len(words) else text
 
 
 def _heading(reading: Reading) -> str:

@@ -36,6 +36,7 @@ class Mark:
         quad: Corners on the page; empty in a recording.
         start_ms: Start in the recording; 0 on a page.
         end_ms: End in the recording, exclusive; 0 on a page.
+        word: Index among all words of the page; None where the engine gives no words, and in a recording.
     """
 
     start: int
@@ -45,6 +46,7 @@ class Mark:
     quad: Quad = ()
     start_ms: int = 0
     end_ms: int = 0
+    word: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,7 +132,9 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "", frame_ms: int
     width, height = (page.width_px, page.height_px) if turn % 180 == 0 else (page.height_px, page.width_px)
     quads: list[Quad] = [tuple(turned(line.polygon, turn)) for line in page.lines]
     marks: list[Mark] = []
+    before = 0
     for index, line in enumerate(page.lines):
+        first, before = before, before + len(line.words)
         span = (line.text_start, line.text_end)
         confidence = line.confidence if line.HasField("confidence") else None
         places = _word_spans(page.text, span, [word.text for word in line.words])
@@ -144,8 +148,9 @@ def read_page(document_id: str, page: OcrPage, *, title: str = "", frame_ms: int
                 line=index,
                 confidence=word.confidence if word.HasField("confidence") else confidence,
                 quad=tuple(turned(word.polygon, turn)),
+                word=first + place,
             )
-            for word, (start, end) in zip(line.words, places, strict=True)
+            for place, (word, (start, end)) in enumerate(zip(line.words, places, strict=True))
         ]
     return Reading(
         document_id=document_id,
