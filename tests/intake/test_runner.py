@@ -126,7 +126,7 @@ async def test_a_second_file_of_the_same_bytes_costs_no_job(desk: Desk, server: 
     await desk.run()
     desk.drop("b", b"one")
     desk.drop("a", b"one")
-    await desk.run()
+    await desk.run(in_flight=1)
     assert [(line["name"], line["duplicate_of"]) for line in results(desk)] == [("a", None), ("a", "a"), ("b", "a")]
     assert len(server.jobs.by_request) == 1
     # Nothing in the folder of what is done was written over.

@@ -49,7 +49,7 @@ def test_a_file_that_grows_or_is_written_anew_is_waited_for(looks, tmp_path):
     os.utime(path, (2, 2))
     assert look(1.9) == []
     assert look(1.9) == []
-    assert look(0.1) == ["a"]
+    assert look(0.2) == ["a"]
     assert look(10) == []
     assert look.settling.pause_s() is None
 
@@ -63,6 +63,10 @@ def test_a_name_that_comes_again_with_other_bytes_is_another_file(looks, tmp_pat
     (tmp_path / "a").unlink()
     assert look() == []
     (tmp_path / "a").write_bytes(b"12")
+    assert look() == ["a"]
+    # Away and back before anybody looked.
+    (tmp_path / "a").rename(tmp_path / ".a")
+    (tmp_path / ".a").rename(tmp_path / "a")
     assert look() == ["a"]
 
 

@@ -17,7 +17,8 @@ _MOST_PATIENT_S = 300.0
 @dataclass(slots=True)
 class _Candidate:
     size_bytes: int
-    mtime_ns: int
+    # Of its bytes and of its inode: one that was moved away and back between two looks has the same bytes.
+    times_ns: tuple[int, int]
     since_s: float
     seen_s: float
     taken: bool = False
@@ -59,12 +60,12 @@ class Settling:
         """
         now = self._clock()
         found: dict[Path, _Candidate] = {}
-        for path, size_bytes, mtime_ns in self._found():
+        for path, size_bytes, times_ns in self._found():
             known = self._files.get(path)
             if known is None:
-                known = _Candidate(size_bytes, mtime_ns, now, now)
-            elif (known.size_bytes, known.mtime_ns) != (size_bytes, mtime_ns):
-                known = _Candidate(size_bytes, mtime_ns, now, known.seen_s)
+                known = _Candidate(size_bytes, times_ns, now, now)
+            elif (known.size_bytes, known.times_ns) != (size_bytes, times_ns):
+                known = _Candidate(size_bytes, times_ns, now, known.seen_s)
             found[path] = known
         self._files = found
         # An empty file is one that is about to be written.
@@ -95,7 +96,7 @@ class Settling:
     def _left_s(self, candidate: _Candidate) -> float:
         return candidate.since_s + self._settle_s - self._clock()
 
-    def _found(self) -> Iterator[tuple[Path, int, int]]:
+    def _found(self) -> Iterator[tuple[Path, int, tuple[int, int]]]:
         folders = [self._folder]
         while folders:
             folder = folders.pop()
@@ -113,7 +114,7 @@ class Settling:
                                 looks = entry.stat(follow_symlinks=False)
                             except FileNotFoundError:
                                 continue  # it went away just now
-                            yield Path(entry.path), looks.st_size, looks.st_mtime_ns
+                            yield Path(entry.path), looks.st_size, (looks.st_mtime_ns, looks.st_ctime_ns)
             except OSError:
                 if folder == self._folder:
                     raise
