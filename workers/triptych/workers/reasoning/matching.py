@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from triptych.v1.reasoning_pb2 import QuoteMatch
 from triptych.workers.reasoning.folding import Folded, Text, cuts_word
 from triptych.workers.reasoning.terms import NEGATIONS, content_terms, terms
-from triptych.workers.reasoning.values import only_value, values
+from triptych.workers.reasoning.values import only_value
 
 # Signs that a recognizer takes for one another; every other change of a digit is another number.
 _LOOKALIKES = ("0oqd", "1li|!", "2z", "5s", "6bg", "8b", "9gq")
@@ -60,10 +60,10 @@ def _find(wanted: str, text: Folded) -> Iterator[Span]:
         found = text.text.find(wanted, found + 1)
 
 
-def value_spans(quote: str, text: str) -> Iterator[Span]:
+def value_spans(quote: str, text: Text) -> Iterator[Span]:
     """Yields where the number or date that a quote consists of stands in a text in another spelling."""
     wanted = only_value(quote)
-    for value in values(text) if wanted else ():
+    for value in text.values if wanted else ():
         if wanted is not None and value.same_as(wanted):
             yield Span(start=value.start, end=value.end, match=QuoteMatch.QUOTE_MATCH_FUZZY)
 
@@ -89,7 +89,7 @@ def fuzzy_spans(quote: str, text: Text) -> Iterator[Span]:
         hay = hay[: found.dest_start] + "\0" * (found.dest_end - found.dest_start) + hay[found.dest_end :]
 
 
-def restated_spans(claim: str, text: str) -> Iterator[Span]:
+def restated_spans(claim: str, text: Text) -> Iterator[Span]:
     """Yields where a text has all content words of a claim in the claim's order and close together.
 
     Only function words and endings differ; a negation on one side alone is a contradiction, not a match.
@@ -98,7 +98,7 @@ def restated_spans(claim: str, text: str) -> Iterator[Span]:
     negated = _negated(claim)
     if len(wanted) < 3:
         return
-    found = terms(text)
+    found = text.terms
     stems = [term.stem for term in found]
     for first in (i for i, stem in enumerate(stems) if stem == wanted[0]):
         at = first
@@ -109,7 +109,7 @@ def restated_spans(claim: str, text: str) -> Iterator[Span]:
             at += 1 + window.index(stem)
         else:
             start, end = found[first].start, found[at].end
-            if _negated(text[start:end]) == negated:
+            if _negated(text.source[start:end]) == negated:
                 yield Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_FUZZY)
 
 
