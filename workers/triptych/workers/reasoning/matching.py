@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz
@@ -96,7 +96,7 @@ def restated_spans(claim: str, text: Text) -> Iterator[Span]:
     """
     wanted = [term.stem for term in content_terms(claim)]
     negated = _negated(claim)
-    if len(wanted) < 3:
+    if len(wanted) < 3 or not _may_have(wanted, text):
         return
     found = text.terms
     stems = [term.stem for term in found]
@@ -111,6 +111,15 @@ def restated_spans(claim: str, text: Text) -> Iterator[Span]:
             start, end = found[first].start, found[at].end
             if _negated(text.source[start:end]) == negated:
                 yield Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_FUZZY)
+
+
+def _may_have(stems: Sequence[str], text: Text) -> bool:
+    """Whether a text may have these words: a stem but for its last sign begins a word ("company", "companies").
+
+    Most pages are told apart by this without being cut into words. Accents stand between a folded text's letters.
+    """
+    plain = text.plain.text
+    return not plain.isascii() or all(stem[:-1] in plain for stem in stems if stem.isascii() and stem.isalpha())
 
 
 def _negated(text: str) -> bool:
