@@ -241,3 +241,10 @@ def test_words_that_are_not_their_line_s_fall_back_to_the_line() -> None:
     sheet = page((0.1, 0.2, "Number INV-100"))
     sheet.lines[0].words[1].text = "INV-1OO"
     assert boxes(only("INV-100", sheet).page.polygon) == pytest.approx((0.17, 0.2, 0.24, 0.22))
+
+
+def test_other_endings_do_not_keep_a_restated_claim_from_being_found() -> None:
+    lines = ("Two companies were founded there, in the cafés of the autumn", "Nothing else happened")
+    for text in (lines[0], lines[0].replace("é", "e")):
+        found = only("Two company founded there: cafe, autumn", paragraph(text, lines[1]))
+        assert (found.quote_match, found.page.page_number) == (FUZZY, 1)

@@ -279,7 +279,13 @@ class JobChildren:
             with contextlib.suppress(BackendUnavailable):
                 async with contextlib.aclosing(self._hub.follow(child_id, every_s=FOLLOW_EVERY_S)) as told:
                     async for progress in told:
-                        await on_progress(progress)
+                        telling = asyncio.ensure_future(on_progress(progress))
+                        try:
+                            await asyncio.shield(telling)
+                        except asyncio.CancelledError:
+                            # What is half told must not arrive behind what comes next.
+                            await telling
+                            raise
             await asyncio.sleep(FOLLOW_EVERY_S)
 
     async def compute(self, unit: str, work: Callable[[], T]) -> T:

@@ -19,9 +19,9 @@ from triptych.workers.reasoning.terms import content_terms
 # From the surest to the least sure; the first that finds anything decides.
 _FINDERS: tuple[Callable[[str, Text], Iterable[Span]], ...] = (
     exact_spans,
-    lambda quote, text: value_spans(quote, text.source),
+    value_spans,
     fuzzy_spans,
-    lambda quote, text: restated_spans(quote, text.source),
+    restated_spans,
 )
 # Words of judgement: found somewhere on a page, they prove nothing.
 _VERDICT = re.compile(r"(yes|no|true|false|ja|nein|oui|non|si|s[ií]|nee|both|neither)\b[.,!]?", re.IGNORECASE)

@@ -5,7 +5,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
+
+from triptych.workers.reasoning.terms import Term, terms
+from triptych.workers.reasoning.values import Value, values
 
 _VARIANTS = {ord(char): "-" for char in "‐‑‒–—−⸗"} | {ord(char): "'" for char in '’‘‚´`“”„«»"'}
 _INVISIBLE = re.compile("[\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -45,7 +49,7 @@ class Folded:
 
 
 class Text:
-    """A recognized text with the folded forms that a search needs, made once each."""
+    """A recognized text with all that a search needs of it, made once each."""
 
     def __init__(self, source: str) -> None:
         self.source = source
@@ -64,6 +68,16 @@ class Text:
     def digits(self) -> Folded:
         """Without blanks between digits."""
         return Folded(self.source, join_digits=True)
+
+    @cached_property
+    def terms(self) -> Sequence[Term]:
+        """Its words."""
+        return terms(self.source)
+
+    @cached_property
+    def values(self) -> Sequence[Value]:
+        """Its numbers and dates."""
+        return list(values(self.source))
 
 
 @lru_cache(maxsize=65536)

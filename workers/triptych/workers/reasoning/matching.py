@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from rapidfuzz import fuzz
@@ -13,7 +13,7 @@ from rapidfuzz.distance import Levenshtein
 from triptych.v1.reasoning_pb2 import QuoteMatch
 from triptych.workers.reasoning.folding import Folded, Text, cuts_word
 from triptych.workers.reasoning.terms import NEGATIONS, content_terms, terms
-from triptych.workers.reasoning.values import only_value, values
+from triptych.workers.reasoning.values import only_value
 
 # Signs that a recognizer takes for one another; every other change of a digit is another number.
 _LOOKALIKES = ("0oqd", "1li|!", "2z", "5s", "6bg", "8b", "9gq")
@@ -60,10 +60,10 @@ def _find(wanted: str, text: Folded) -> Iterator[Span]:
         found = text.text.find(wanted, found + 1)
 
 
-def value_spans(quote: str, text: str) -> Iterator[Span]:
+def value_spans(quote: str, text: Text) -> Iterator[Span]:
     """Yields where the number or date that a quote consists of stands in a text in another spelling."""
     wanted = only_value(quote)
-    for value in values(text) if wanted else ():
+    for value in text.values if wanted else ():
         if wanted is not None and value.same_as(wanted):
             yield Span(start=value.start, end=value.end, match=QuoteMatch.QUOTE_MATCH_FUZZY)
 
@@ -89,16 +89,16 @@ def fuzzy_spans(quote: str, text: Text) -> Iterator[Span]:
         hay = hay[: found.dest_start] + "\0" * (found.dest_end - found.dest_start) + hay[found.dest_end :]
 
 
-def restated_spans(claim: str, text: str) -> Iterator[Span]:
+def restated_spans(claim: str, text: Text) -> Iterator[Span]:
     """Yields where a text has all content words of a claim in the claim's order and close together.
 
     Only function words and endings differ; a negation on one side alone is a contradiction, not a match.
     """
     wanted = [term.stem for term in content_terms(claim)]
     negated = _negated(claim)
-    if len(wanted) < 3:
+    if len(wanted) < 3 or not _may_have(wanted, text):
         return
-    found = terms(text)
+    found = text.terms
     stems = [term.stem for term in found]
     for first in (i for i, stem in enumerate(stems) if stem == wanted[0]):
         at = first
@@ -109,8 +109,17 @@ def restated_spans(claim: str, text: str) -> Iterator[Span]:
             at += 1 + window.index(stem)
         else:
             start, end = found[first].start, found[at].end
-            if _negated(text[start:end]) == negated:
+            if _negated(text.source[start:end]) == negated:
                 yield Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_FUZZY)
+
+
+def _may_have(stems: Sequence[str], text: Text) -> bool:
+    """Whether a text may have these words: a stem but for its last sign begins a word ("company", "companies").
+
+    Most pages are told apart by this without being cut into words. Accents stand between a folded text's letters.
+    """
+    plain = text.plain.text
+    return not plain.isascii() or all(stem[:-1] in plain for stem in stems if stem.isascii() and stem.isalpha())
 
 
 def _negated(text: str) -> bool:

@@ -49,7 +49,9 @@ def stem(word: str) -> str:
 
     A light form of Porter's stemmer: wrong joins cost more here than missed ones.
     """
-    word = "".join(c for c in unicodedata.normalize("NFKD", word.casefold()) if not unicodedata.combining(c))
+    word = word.casefold()
+    if not word.isascii():
+        word = "".join(c for c in unicodedata.normalize("NFKD", word) if not unicodedata.combining(c))
     if word[0].isdigit():
         return re.sub(r"(?<=\d)[,'’](?=\d{3}(?!\d))", "", word)
     word = re.sub(r"['’][st]$", "", word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from triptych.v1.reasoning_pb2 import StageReport
 from triptych.workers.reasoning.children import ChildOutcome
 
 # However many documents are read at once, watchers hear of their pages no more often than this.
-TELL_EVERY_S = 0.25
+TELL_EVERY_S = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,6 +47,7 @@ class Timeline:
         self._steps: list[_Step] = []
         self._percent = 0
         self._told_at = float("-inf")
+        self._telling = asyncio.Lock()
 
     @property
     def stages(self) -> list[StageReport]:
@@ -79,12 +81,17 @@ class Timeline:
         for step in self._steps:
             if step.report is stage:
                 step.progress = progress
-        if time.monotonic() - self._told_at >= TELL_EVERY_S:
+        if not self._telling.locked() and time.monotonic() - self._told_at >= TELL_EVERY_S:
             await self._tell(stage.stage)
 
     async def _tell(self, name: str) -> None:
         """Tells how far all stages of a name are together, in pages or in audio where that is known, else in stages."""
-        self._told_at = time.monotonic()
+        # One after the other: what is further arrives later.
+        async with self._telling:
+            self._told_at = time.monotonic()
+            await self._report(JobEvent(progress=self._progress(name)))
+
+    def _progress(self, name: str) -> JobProgress:
         done = sum(step.share for step in self._steps)
         # A child that begins anew, or a stage nobody expected, takes nothing back.
         self._percent = max(self._percent, min(100, int(100 * done / self._total)))
@@ -100,7 +107,7 @@ class Timeline:
             progress.unit = ProgressUnit.PROGRESS_UNIT_STAGE
             progress.completed_unit_count = sum(step.ended for step in self._steps)
             progress.total_unit_count = self._total
-        await self._report(JobEvent(progress=progress))
+        return progress
 
 
 def fill(stage: StageReport, outcome: ChildOutcome) -> None:
