@@ -438,6 +438,11 @@ async def test_the_head_of_a_column_labels_no_single_value():
     assert output(alone) == {"amount": 10}
 
 
+async def test_a_label_is_made_of_whole_words():
+    children = Script({PNG: pages(paragraph("invoice_number_1", "Invoice No. 77"))})
+    assert output(await extracted(of(invoice_number=STRING), children)) == {"invoice_number": "77"}
+
+
 async def test_layout_is_not_asked_for_where_there_is_none():
     children = Script({PNG: pages(page(*ROWS))})
     spec = request(PNG, question="")
