@@ -390,6 +390,11 @@ async def test_a_document_may_be_a_list_itself():
     assert result.values[0].json_pointer == "/0/description"
 
 
+async def test_a_document_may_be_one_value():
+    result = await extracted({}, Script({PNG: pages(page(*HEAD))}, {"value": "Redmond"}))
+    assert (output(result), result.values[0].json_pointer) == ("Redmond", "")
+
+
 async def test_questions_begin_with_the_callers_words_and_are_asked_together_but_not_all_at_once():
     children = Script({PNG: pages(page(*HEAD))})
     schema = of(**{f"thing_{number}": STRING for number in "abcdefgh"})

@@ -50,7 +50,7 @@ async def answer(
     config = request.config
     schema = json.loads(request.output_json_schema or "null")
     steps = 3
-    if schema:
+    if schema is not None:
         wanted = wanted_values(schema)
         if has_layout and not config.ocr.mode and asks_for_rows(wanted):
             config.ocr.mode = OcrMode.OCR_MODE_LAYOUT
@@ -70,7 +70,7 @@ async def answer(
         max_evidence_count=max_evidence_count,
     )
     result = ReasoningResult(documents=[one.report for one in gathered])
-    if schema:
+    if schema is not None:
         async with timeline.stage("extract"):
             extraction = await extract(
                 schema,
