@@ -390,6 +390,11 @@ async def test_a_document_may_be_a_list_itself():
     assert result.values[0].json_pointer == "/0/description"
 
 
+async def test_a_document_may_be_one_value():
+    result = await extracted({}, Script({PNG: pages(page(*HEAD))}, {"value": "Redmond"}))
+    assert (output(result), result.values[0].json_pointer) == ("Redmond", "")
+
+
 async def test_questions_begin_with_the_callers_words_and_are_asked_together_but_not_all_at_once():
     children = Script({PNG: pages(page(*HEAD))})
     schema = of(**{f"thing_{number}": STRING for number in "abcdefgh"})
@@ -436,6 +441,11 @@ async def test_the_head_of_a_column_labels_no_single_value():
     assert result.answer.status == NOT_FOUND
     alone = await extracted(of(amount=NUMBER), Script({PNG: pages(page(*rows[:6]))}))
     assert output(alone) == {"amount": 10}
+
+
+async def test_a_label_is_made_of_whole_words():
+    children = Script({PNG: pages(paragraph("invoice_number_1", "Invoice No. 77"))})
+    assert output(await extracted(of(invoice_number=STRING), children)) == {"invoice_number": "77"}
 
 
 async def test_layout_is_not_asked_for_where_there_is_none():

@@ -24,6 +24,8 @@ _MAX_LABEL_WORDS = 8
 LINES_BELOW = 1.5
 # So many rows below a value are looked at for whether it is the first of a column.
 _COLUMN_ROWS = 3
+# What may stand between a label and its value.
+_LABEL_ENDS = " .:#)\t\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +91,11 @@ def _beginnings(text: str) -> tuple[tuple[int, frozenset[str]], ...]:
     for term in content_terms(text)[:_MAX_LABEL_WORDS]:
         if term.stem[:1].isdigit():
             break
+        if text[term.end : term.end + 1] not in _LABEL_ENDS:
+            # "invoice_number_1" is one word.
+            continue
         # "No." and "#" belong to the label.
-        end = term.end + len(text[term.end :]) - len(text[term.end :].lstrip(".#: \t\n"))
+        end = term.end + len(text[term.end :]) - len(text[term.end :].lstrip(_LABEL_ENDS))
         found.append((end, words_of(text[:end])))
     return tuple(found)
 
