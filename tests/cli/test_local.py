@@ -15,8 +15,10 @@ from PIL import Image, ImageDraw
 
 from triptych.cli import checks
 from triptych.cli.__main__ import cli
+from triptych.cli.ask import names_of
 from triptych.cli.connection import find_services, load_settings
 from triptych.cli.demo import Task, is_right, load_tasks
+from triptych.cli.evidence import line, place
 from triptych.cli.options import page_ranges
 from triptych.cli.pictures import AIR_PX, MARK, draw_evidence
 from triptych.cli.stack.lock import StackLock
@@ -153,6 +155,22 @@ def test_a_span_of_sound_is_drawn_as_a_wave(tmp_path: Path) -> None:
     with Image.open(path) as drawn:
         colors = {color for _, color in drawn.getcolors(1_000_000)}
     assert {MARK, (255, 225, 200), (70, 90, 120)} <= colors
+
+
+def test_evidence_without_a_page_of_a_file_says_where_it_stands() -> None:
+    part = Evidence(evidence_id="e1", document_id="d1.2", quote="7,000", text={"part": "sheet 'Costs', B7"})
+    frame = Evidence(page={"page_number": 2, "polygon": BOX, "frame_ms": 63_000})
+    result = ReasoningResult(
+        documents=[
+            {"document_id": "d1"},
+            {"document_id": "d1.2", "parent_document_id": "d1", "path": "a/costs.xlsx"},
+            {"document_id": "d1.2.1", "parent_document_id": "d1.2", "path": "chart.png"},
+        ]
+    )
+    names = names_of(result, (Path("some/case.zip"),))
+    assert names["d1.2.1"] == "case.zip: a/costs.xlsx: chart.png"
+    assert line(part, names) == "[e1]  case.zip: a/costs.xlsx  sheet 'Costs', B7  \"7,000\"  (unspecified)"
+    assert place(frame) == "shown at 01:03.000, x 25-75% y 25-50%"
 
 
 def test_the_demo_believes_only_an_answer_with_words_from_the_document() -> None:

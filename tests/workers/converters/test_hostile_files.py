@@ -33,7 +33,7 @@ GOOD = {
     HTML_TYPE: lambda: b"<html><table><tr><td>a</td></tr></table><p>b</p></html>",
     MESSAGE_TYPE: lambda: message("Hi", attachments=[("a.pdf", b"%PDF-1.7", "application/pdf")]).as_bytes(),
     ZIP_TYPE: lambda: archive([("a.pdf", b"%PDF-1.7" * 50), ("b.txt", b"hello " * 20)]),
-    TEXT_TYPE: lambda: "Grüße\n".encode(),
+    TEXT_TYPE: "Grüße\n".encode,
     "video/mp4": lambda: video(["A", "B"], seconds_each=2),
 }
 

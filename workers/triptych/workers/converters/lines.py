@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from triptych.core.errors import InputTooLarge
 
-# A text this long is some 5,000 pages.
-MAX_CHARS = 10_000_000
+# Some 2,000 pages, as many as a PDF may have.
+MAX_CHARS = 4_000_000
 CELL_GAP, HEAD_GAP = " | ", ": "
 # Where the heads of a table's columns are looked for.
 _LOOK_AT_ROWS = 30

@@ -140,7 +140,10 @@ class _Ingest:
             return
         one.report.media_type = converted.contents.media_type
         if converted.contents.text is not None:
-            one.readings.append(read_text(one.document.document_id, converted.contents, title=_title(one)))
+            # A million words take a while: not on the loop that other jobs share.
+            one.readings.append(
+                await asyncio.to_thread(read_text, one.document.document_id, converted.contents, title=_title(one))
+            )
         for member in converted.members:
             inner = self._member(one, member.path, member.source)
             one.members.append(inner)
