@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from workers.converters.files import archive, message, opened, png, sheet, slides, video, word
+from PIL import Image, ImageDraw
+from workers.converters.files import archive, message, opened, picture, png, sheet, slides, video, word
 
 from triptych.core.document_types import (
     DOCX_TYPE,
@@ -215,6 +215,17 @@ async def test_a_video_gives_a_frame_for_each_thing_that_is_shown():
     assert (pages.n_frames, pages.size) == (3, (640, 360))
 
 
+async def test_a_few_letters_that_change_are_something_new_and_a_pointer_that_moves_is_not():
+    texts = [f"Budget of the year: {number} euros" for number in ("1,000", "7,250", "4,600")]
+    pointer = [(picture("Agenda", (1280, 720)), place) for place in (100, 500, 900)]
+    for image, place in pointer:
+        ImageDraw.Draw(image).polygon([(place, 400), (place, 424), (place + 16, 416)], fill="black")
+    found = await opened(
+        video([*texts, *(image for image, _ in pointer)], seconds_each=2, size=(1280, 720)), "video/mp4"
+    )
+    assert [round(at / 1000) for at in found.contents.frames_ms] == [0, 2, 4, 6]
+
+
 async def test_frames_of_a_video_are_bounded_and_spread():
     data = video([f"Slide {'ABCDEFGHIJKLMN'[number] * 9}" for number in range(12)], seconds_each=2)
     found = await opened(data, "video/mp4", max_video_frames=5)
@@ -242,6 +253,12 @@ async def test_a_recording_in_a_film_container_has_no_frames():
         target.mux(voice.encode())
     found = await opened(file.getvalue(), "video/mp4")
     assert (found.contents.heard, found.frames) == (True, None)
+
+
+async def test_headers_in_a_wrong_encoding_are_text_all_the_same():
+    found = await opened(b"From: M\xfcller <a@example.com>\nTo: b@example.com\nSubject: \xff\n\nHi", MESSAGE_TYPE)
+    found.contents.text.encode()
+    assert found.lines[-1] == "Hi"
 
 
 async def test_an_encrypted_message_says_so():

@@ -70,7 +70,8 @@ class Lines:
         texts: list[str] = []
         gap = ""
         for text, part, is_head in pieces:
-            told = " ".join(text.split())
+            # Half a surrogate pair, as badly encoded headers give, is no text.
+            told = " ".join(text.encode("utf-8", "replace").decode().split())
             if not told:
                 continue
             # A gap counts as of the cell behind it, but nobody points at it alone.

@@ -25,8 +25,9 @@ _ALL_FRAMES_UP_TO_MS = 180_000
 # And at most so many of them, evenly. What is not looked at before most of the time is over is not looked at: the sound
 # of a long film is still heard.
 _MOST_DECODED, _CPU_SHARE = 600, 0.7
-# Something new is where so large a share of a small grey picture differs by so much.
-_GREY_SIZE, _DIFFERS_BY, _NEW_SHARE = (96, 54), 24, 0.005
+# Something new is where so large a share of a small grey picture differs by so much: two or three letters of a slide
+# do, a pointer does not.
+_GREY_SIZE, _DIFFERS_BY, _NEW_SHARE = (320, 180), 24, 0.0007
 _BLANK_DEVIATION = 3
 # Print that is smaller than this leaves legible is not read off a film.
 _LONGEST_SIDE_PX = 1600
@@ -76,7 +77,11 @@ class _Frames:
         if self._taken and at_ms - self._taken[-1][0] < self._every_ms:
             return
         width, height = _GREY_SIZE
-        grey = frame.reformat(width=width, height=height, format="gray").to_ndarray().astype(np.int16)
+        grey = (
+            frame.reformat(width=width, height=height, format="gray", interpolation="AREA")
+            .to_ndarray()
+            .astype(np.int16)
+        )
         if grey.std() < _BLANK_DEVIATION or not all(_new(grey, other) for _, other, _ in self._taken):
             return
         self._taken.append((at_ms, grey, _encoded(frame)))

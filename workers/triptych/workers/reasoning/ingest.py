@@ -192,6 +192,8 @@ class _Ingest:
         while (document_id := f"{parent.document.document_id}.{number}") in self._ids:
             number += 1
         self._ids.add(document_id)
+        if source is not None:
+            source.password = parent.document.input.password
         return Gathered(
             document=SourceDocument(document_id=document_id, input=source),
             report=DocumentReport(document_id=document_id, parent_document_id=parent.document.document_id, path=path),
