@@ -29,7 +29,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN apt-get update && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 libgomp1 \
     && rm -rf /var/lib/apt/lists/* \
     && pip install -c constraints.txt --extra-index-url "$TORCH_INDEX" torch \
-    && pip install -c constraints.txt '.[speech,speakers,ocr,vision,lora]' && rm -rf /src/*
+    && pip install -c constraints.txt '.[documents,speech,speakers,ocr,vision,lora]' && rm -rf /src/*
 USER triptych
 ENV TRIPTYCH_METRICS_LISTEN=0.0.0.0:9464
 EXPOSE 9464

@@ -14,8 +14,10 @@ from click.testing import CliRunner
 
 from triptych.cli import checks
 from triptych.cli.__main__ import cli
+from triptych.cli.ask import names_of
 from triptych.cli.connection import find_services, load_settings
 from triptych.cli.demo import Task, is_right, load_tasks
+from triptych.cli.evidence import line, place
 from triptych.cli.options import page_ranges
 from triptych.cli.stack.lock import StackLock
 from triptych.cli.stack.record import ProcessRecord, StackRecord
@@ -110,6 +112,25 @@ def test_status_says_which_process_of_a_ready_stack_is_away(tmp_path: Path) -> N
     assert result.exit_code == 3
     assert result.stdout.splitlines()[0] == f"ready, but not worker-ocr: {tmp_path}"
     assert "ended with -9" in result.stdout
+
+
+BOX = [0.25, 0.25, 0.75, 0.25, 0.75, 0.5, 0.25, 0.5]
+
+
+def test_evidence_without_a_page_of_a_file_says_where_it_stands() -> None:
+    part = Evidence(evidence_id="e1", document_id="d1.2", quote="7,000", text={"part": "sheet 'Costs', B7"})
+    frame = Evidence(page={"page_number": 2, "polygon": BOX, "frame_ms": 63_000})
+    result = ReasoningResult(
+        documents=[
+            {"document_id": "d1"},
+            {"document_id": "d1.2", "parent_document_id": "d1", "path": "a/costs.xlsx"},
+            {"document_id": "d1.2.1", "parent_document_id": "d1.2", "path": "chart.png"},
+        ]
+    )
+    names = names_of(result, (Path("some/case.zip"),))
+    assert names["d1.2.1"] == "case.zip: a/costs.xlsx: chart.png"
+    assert line(part, names) == "[e1]  case.zip: a/costs.xlsx  sheet 'Costs', B7  \"7,000\"  (unspecified)"
+    assert place(frame) == "frame at 01:03.000, x 25-75% y 25-50%"
 
 
 def test_the_demo_believes_only_an_answer_with_words_from_the_document() -> None:

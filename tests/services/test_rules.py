@@ -27,6 +27,8 @@ from triptych.v1.vision_pb2 import ChatMessage, ChatRole, ContentPart, Generatio
 LAYOUT = OcrMode.OCR_MODE_LAYOUT
 PNG = InputSource(content=b"\x89PNG\r\n\x1a\n" + b"\0\0\0\rIHDR" + struct.pack(">II", 8, 8))
 WAV = InputSource(content=b"RIFF\0\0\0\0WAVEfmt ")
+ZIP, WEB_PAGE = InputSource(content=b"PK\x03\x04"), InputSource(content=b"<!doctype html><p>Hello")
+OLD_OFFICE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
 USER, ASSISTANT = ChatRole.CHAT_ROLE_USER, ChatRole.CHAT_ROLE_ASSISTANT
 
 
@@ -316,11 +318,22 @@ async def test_a_text_may_be_held_to_one_thing(check, spec):
             reasoning(generation=GenerationConfig(model="no-such-model")), "NOT_FOUND", "MODEL_NOT_FOUND",
         ),
         (reasoning(document(source=InputSource(content=b"words"))), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (reasoning(document(source=InputSource(content=OLD_OFFICE))), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (ocr(ZIP), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (speech(WEB_PAGE), "INVALID_ARGUMENT", "MEDIA_TYPE_UNSUPPORTED"),
+        (reasoning(document(source=WEB_PAGE, pages=[PageRange(first_page=1)])), "INVALID_ARGUMENT", "FIELD_INVALID"),
+        (reasoning(document(source=ZIP, clips=[TimeRange(end_ms=5)])), "INVALID_ARGUMENT", "FIELD_INVALID"),
     ],
 )  # fmt: skip
 async def test_inputs_and_models_that_cannot_work_are_refused_at_once(check, fails, spec, code, reason):
     failed = await fails(check(spec))
     assert (failed.code, failed.reason) == (code, reason)
+
+
+async def test_a_question_may_be_about_office_files_web_pages_messages_texts_and_archives(check):
+    message = InputSource(content=b"From: a@example.com\nTo: b@example.com\n\nHello")
+    text = InputSource(content=b"Hello", display_name="notes.txt")
+    await check(reasoning(*(document(source=source) for source in (ZIP, WEB_PAGE, message, text))))
 
 
 async def test_an_image_that_claims_too_many_pixels_is_refused(check, fails, samples):

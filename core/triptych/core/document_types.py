@@ -23,7 +23,8 @@ DOCUMENT_ALIASES = {
     "application/vnd.openxmlformats-officedocument.spreadsheetml.template": XLSX_TYPE,
     "application/xhtml+xml": HTML_TYPE, "application/x-zip-compressed": ZIP_TYPE, "application/x-zip": ZIP_TYPE,
     "text/csv": TEXT_TYPE, "text/markdown": TEXT_TYPE, "text/x-markdown": TEXT_TYPE,
-    "text/tab-separated-values": TEXT_TYPE,
+    "text/tab-separated-values": TEXT_TYPE, "text/calendar": TEXT_TYPE, "text/vcard": TEXT_TYPE,
+    "application/json": TEXT_TYPE,
 }  # fmt: skip
 
 _FOLDERS = {b"word/": DOCX_TYPE, b"ppt/": PPTX_TYPE, b"xl/": XLSX_TYPE}
@@ -31,7 +32,7 @@ _OFFICE_MARKS = (b"[Content_Types].xml", b"_rels/", b"docProps/")
 _TEXT_NAMES = (
     ((".html", ".htm", ".xhtml"), HTML_TYPE),
     ((".eml", ".mht", ".mhtml"), MESSAGE_TYPE),
-    ((".txt", ".text", ".md", ".markdown", ".csv", ".tsv", ".log"), TEXT_TYPE),
+    ((".txt", ".text", ".md", ".markdown", ".csv", ".tsv", ".log", ".ics", ".vcf", ".json"), TEXT_TYPE),
 )
 _HTML = re.compile(
     r"\s*(<\?xml[^>]{0,200}>\s*)?(<!--.{0,2000}?-->\s*){0,8}"

@@ -104,7 +104,7 @@ class Settings(BaseSettings):
     max_unpack_cpu_s: int = Field(120, ge=1, le=3600)
     """CPU seconds that opening one archive, message, office file, web page or video may take; its memory is bounded by
     `max_decoder_bytes`."""
-    max_video_frames: int = Field(64, ge=0, le=1000)
+    max_video_frames: int = Field(64, ge=0, le=128)
     """Most key frames of a video that are read, at most one in two seconds; 0: videos are only heard."""
     max_pending_per_lane: int = Field(10_000, ge=1)
     """Jobs that may wait in one lane; beyond, callers get QUEUE_FULL. One tenant may fill a lane; each other one keeps

@@ -153,7 +153,7 @@ def archive(members, method=zipfile.ZIP_DEFLATED):
 
 
 def video(texts, *, seconds_each=3, sound=None, size=(640, 360), fps=10):
-    """An MP4 that shows a text after the other; `sound` is a file of which the audio comes along."""
+    """An MP4 that shows a text, or a picture, after the other; `sound` is a file of which the audio comes along."""
     file = io.BytesIO()
     with av.open(file, "w", format="mp4") as target:
         film = target.add_stream(
@@ -161,7 +161,7 @@ def video(texts, *, seconds_each=3, sound=None, size=(640, 360), fps=10):
         )
         voice = target.add_stream("aac", rate=16000, layout="mono") if sound else None
         for text in texts:
-            pixels = np.asarray(picture(text, size))
+            pixels = np.asarray(picture(text, size) if isinstance(text, str) else text)
             for _ in range(seconds_each * fps):
                 target.mux(film.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         target.mux(film.encode())

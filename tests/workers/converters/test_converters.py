@@ -5,8 +5,8 @@ import io
 from pathlib import Path
 
 import pytest
-from PIL import Image
-from workers.converters.files import archive, message, opened, png, sheet, slides, video, word
+from PIL import Image, ImageDraw
+from workers.converters.files import archive, message, opened, picture, png, sheet, slides, video, word
 
 from triptych.core.document_types import (
     DOCX_TYPE,
@@ -108,7 +108,7 @@ async def test_a_sheet_gives_values_as_shown_with_the_heads_of_their_columns():
         (0.125, "0.0%", "12.5%"),
         (5, '0 "kg"', "5 kg"),
         (True, "General", "TRUE"),
-        (datetime.datetime(2025, 3, 1, 9, 30), "", "2025-03-01 09:30"),
+        (datetime.datetime.fromisoformat("2025-03-01T09:30"), "", "2025-03-01 09:30"),
     ],
 )
 def test_values_are_written_about_as_the_program_shows_them(value, number_format, text):
@@ -144,6 +144,7 @@ async def test_a_message_gives_headers_body_and_what_is_attached():
             ("offer.pdf", b"%PDF-1.7\n", "application/pdf"),
             ("", inner, ""),
             ("sign.asc", b"x", "application/pgp-signature"),
+            (None, b"BEGIN:VCALENDAR", "text/calendar"),
         ],
     )
     found = await opened(mail.as_bytes(), MESSAGE_TYPE)
@@ -157,7 +158,7 @@ async def test_a_message_gives_headers_body_and_what_is_attached():
     ]
     assert found.part_of("Subject: Offer") == "Subject"
     assert found.part_of("7,000") == "body"
-    assert found.paths == ["offer.pdf", "message 2.eml"]
+    assert found.paths == ["offer.pdf", "message 2.eml", "part 3.ics"]
     again = await opened(found.bytes_of(found.members[1].source), MESSAGE_TYPE)
     assert "The first offer." in again.lines
 
@@ -214,6 +215,17 @@ async def test_a_video_gives_a_frame_for_each_thing_that_is_shown():
     assert (pages.n_frames, pages.size) == (3, (640, 360))
 
 
+async def test_a_few_letters_that_change_are_something_new_and_a_pointer_that_moves_is_not():
+    texts = [f"Budget of the year: {number} euros" for number in ("1,000", "7,250", "4,600")]
+    pointer = [(picture("Agenda", (1280, 720)), place) for place in (100, 500, 900)]
+    for image, place in pointer:
+        ImageDraw.Draw(image).polygon([(place, 400), (place, 424), (place + 16, 416)], fill="black")
+    found = await opened(
+        video([*texts, *(image for image, _ in pointer)], seconds_each=2, size=(1280, 720)), "video/mp4"
+    )
+    assert [round(at / 1000) for at in found.contents.frames_ms] == [0, 2, 4, 6]
+
+
 async def test_frames_of_a_video_are_bounded_and_spread():
     data = video([f"Slide {'ABCDEFGHIJKLMN'[number] * 9}" for number in range(12)], seconds_each=2)
     found = await opened(data, "video/mp4", max_video_frames=5)
@@ -221,6 +233,12 @@ async def test_frames_of_a_video_are_bounded_and_spread():
     assert 3 <= len(found.contents.frames_ms) <= 5
     assert found.contents.frames_ms[-1] > 12_000
     assert not (await opened(data, "video/mp4", max_video_frames=0)).contents.frames_ms
+
+
+async def test_of_a_long_video_only_key_frames_are_looked_at():
+    found = await opened(video(["Agenda", "Costs 7,000", "Thanks"], seconds_each=70, fps=1), "video/mp4")
+    # There is one in twelve seconds.
+    assert [round(at / 1000) for at in found.contents.frames_ms] == [0, 72, 144]
 
 
 async def test_a_recording_in_a_film_container_has_no_frames():
@@ -235,6 +253,12 @@ async def test_a_recording_in_a_film_container_has_no_frames():
         target.mux(voice.encode())
     found = await opened(file.getvalue(), "video/mp4")
     assert (found.contents.heard, found.frames) == (True, None)
+
+
+async def test_headers_in_a_wrong_encoding_are_text_all_the_same():
+    found = await opened(b"From: M\xfcller <a@example.com>\nTo: b@example.com\nSubject: \xff\n\nHi", MESSAGE_TYPE)
+    found.contents.text.encode()
+    assert found.lines[-1] == "Hi"
 
 
 async def test_an_encrypted_message_says_so():

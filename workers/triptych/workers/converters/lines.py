@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from triptych.core.errors import InputTooLarge
 
-# A text this long is some 5,000 pages.
-MAX_CHARS = 10_000_000
+# Some 2,000 pages, as many as a PDF may have.
+MAX_CHARS = 4_000_000
 CELL_GAP, HEAD_GAP = " | ", ": "
 # Where the heads of a table's columns are looked for.
 _LOOK_AT_ROWS = 30
@@ -70,7 +70,8 @@ class Lines:
         texts: list[str] = []
         gap = ""
         for text, part, is_head in pieces:
-            told = " ".join(text.split())
+            # Half a surrogate pair, as badly encoded headers give, is no text.
+            told = " ".join(text.encode("utf-8", "replace").decode().split())
             if not told:
                 continue
             # A gap counts as of the cell behind it, but nobody points at it alone.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import email
 import email.policy
+import mimetypes
 from collections.abc import Iterator
 from email.message import EmailMessage
 from pathlib import Path
@@ -90,7 +91,7 @@ def _name(part: EmailMessage, number: int) -> str:
         return name
     if part.get_content_type() == MESSAGE_TYPE:
         return f"message {number}.eml"
-    return f"part {number} ({part.get_content_type()})"
+    return f"part {number}{mimetypes.guess_extension(part.get_content_type()) or ''}"
 
 
 def _bytes(part: EmailMessage) -> bytes:

@@ -22,8 +22,8 @@ from triptych.workers.converters.lines import Cell, Lines
 _CURRENCY = re.compile(r"\[\$([^\]-]*)(?:-[^\]]*)?\]|\"([^\"]{1,4})\"|([$€£¥₹])")
 _DECIMALS = re.compile(r"[0#]\.(0+)")
 _LEADING_ZEROS = re.compile(r"0{2,}")
-# A sheet that claims cells at its far end has nothing in between.
-_MAX_COLUMNS, _MAX_CELLS = 1000, 2_000_000
+# Empty ones count, too: a sheet with a cell at its far end makes many.
+_MAX_CELLS = 2_000_000
 
 
 def convert(path: Path, folder: Path, limits: ConversionLimits) -> Contents:  # noqa: ARG001 - as all converters
@@ -57,7 +57,7 @@ class _Rows:
         self.left = left
 
     def __iter__(self) -> Iterator[list[Cell]]:
-        for row in self._sheet.iter_rows(max_col=_MAX_COLUMNS):
+        for row in self._sheet.iter_rows():
             self.left -= 1 + len(row)
             if self.left < 0:
                 raise InputTooLarge(f"it has more than {_MAX_CELLS} cells", limit=_MAX_CELLS, value=_MAX_CELLS + 1)

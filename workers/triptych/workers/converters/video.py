@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,12 @@ from triptych.workers.media.sound_stream import OPEN_OPTIONS
 _LOOK_EVERY_MS, _TAKE_EVERY_MS = 500, 2000
 # Of a longer one only those frames are decoded that need no others: encoders put one where the scene changes.
 _ALL_FRAMES_UP_TO_MS = 180_000
-# Something new is where so large a share of a small grey picture differs by so much.
-_GREY_SIZE, _DIFFERS_BY, _NEW_SHARE = (96, 54), 24, 0.005
+# And at most so many of them, evenly. What is not looked at before most of the time is over is not looked at: the sound
+# of a long film is still heard.
+_MOST_DECODED, _CPU_SHARE = 600, 0.7
+# Something new is where so large a share of a small grey picture differs by so much: two or three letters of a slide
+# do, a pointer does not.
+_GREY_SIZE, _DIFFERS_BY, _NEW_SHARE = (320, 180), 24, 0.0007
 _BLANK_DEVIATION = 3
 # Print that is smaller than this leaves legible is not read off a film.
 _LONGEST_SIDE_PX = 1600
@@ -46,7 +51,7 @@ def convert(path: Path, folder: Path, limits: ConversionLimits) -> Contents:
             frames = _Frames(limits.max_video_frames)
             if stream is not None and limits.max_video_frames:
                 _check_size(stream, limits)
-                for at_ms, frame in _decoded(container, stream):
+                for at_ms, frame in _decoded(container, stream, _CPU_SHARE * limits.max_cpu_s):
                     frames.look(at_ms, frame)
     except av.error.FFmpegError as error:
         raise MediaCorrupt(f"the video cannot be decoded: {error.strerror}") from error
@@ -72,7 +77,11 @@ class _Frames:
         if self._taken and at_ms - self._taken[-1][0] < self._every_ms:
             return
         width, height = _GREY_SIZE
-        grey = frame.reformat(width=width, height=height, format="gray").to_ndarray().astype(np.int16)
+        grey = (
+            frame.reformat(width=width, height=height, format="gray", interpolation="AREA")
+            .to_ndarray()
+            .astype(np.int16)
+        )
         if grey.std() < _BLANK_DEVIATION or not all(_new(grey, other) for _, other, _ in self._taken):
             return
         self._taken.append((at_ms, grey, _encoded(frame)))
@@ -121,25 +130,39 @@ def _check_size(stream: Any, limits: ConversionLimits) -> None:
         raise InputTooLarge(f"a video of {pixels} pixels", limit=limits.max_page_pixels, value=pixels)
 
 
-def _decoded(container: Any, stream: Any) -> Iterator[tuple[int, Any]]:
+def _decoded(container: Any, stream: Any, max_cpu_s: float) -> Iterator[tuple[int, Any]]:
     """Yields frames with when they are shown; damaged ones are left out, as players do."""
-    duration_us = container.duration
-    if duration_us is None or duration_us > _ALL_FRAMES_UP_TO_MS * 1000:
-        stream.codec_context.skip_frame = "NONKEY"
+    duration_ms = None if container.duration is None else container.duration // 1000
+    every_ms = 0
+    if duration_ms is None or duration_ms > _ALL_FRAMES_UP_TO_MS:
+        every_ms = max(_TAKE_EVERY_MS, (duration_ms or 0) // _MOST_DECODED)
     stream.codec_context.thread_count = 1
     start = stream.start_time or 0
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets, None)
-        except (av.error.InvalidDataError, av.error.EOFError):
-            return
-        if packet is None:
-            return
+    last_ms = -every_ms
+    for packet in _packets(container, stream):
+        if every_ms and packet.size:
+            at_ms = _ms(packet, start)
+            if not packet.is_keyframe or at_ms is None or at_ms - last_ms < every_ms:
+                continue
+            last_ms = at_ms
         try:
             frames = packet.decode()
         except av.error.InvalidDataError:
             continue
         for frame in frames:
-            if frame.pts is not None:
-                yield max(0, int((frame.pts - start) * frame.time_base * 1000)), frame
+            if (shown_ms := _ms(frame, start)) is not None:
+                yield shown_ms, frame
+        if time.process_time() > max_cpu_s:
+            return
+
+
+def _packets(container: Any, stream: Any) -> Iterator[Any]:
+    """Yields packets up to the end, or to where a truncated file breaks off; the last one is empty."""
+    try:
+        yield from container.demux(stream)
+    except (av.error.InvalidDataError, av.error.EOFError):
+        return
+
+
+def _ms(timed: Any, start: int) -> int | None:
+    return None if timed.pts is None else max(0, int((timed.pts - start) * timed.time_base * 1000))

@@ -140,7 +140,10 @@ class _Ingest:
             return
         one.report.media_type = converted.contents.media_type
         if converted.contents.text is not None:
-            one.readings.append(read_text(one.document.document_id, converted.contents, title=_title(one)))
+            # A million words take a while: not on the loop that other jobs share.
+            one.readings.append(
+                await asyncio.to_thread(read_text, one.document.document_id, converted.contents, title=_title(one))
+            )
         for member in converted.members:
             inner = self._member(one, member.path, member.source)
             one.members.append(inner)
@@ -189,6 +192,8 @@ class _Ingest:
         while (document_id := f"{parent.document.document_id}.{number}") in self._ids:
             number += 1
         self._ids.add(document_id)
+        if source is not None:
+            source.password = parent.document.input.password
         return Gathered(
             document=SourceDocument(document_id=document_id, input=source),
             report=DocumentReport(document_id=document_id, parent_document_id=parent.document.document_id, path=path),
