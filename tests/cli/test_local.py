@@ -22,7 +22,7 @@ from triptych.cli.options import page_ranges
 from triptych.cli.stack.lock import StackLock
 from triptych.cli.stack.record import ProcessRecord, StackRecord
 from triptych.core.settings import Settings
-from triptych.v1.reasoning_pb2 import ReasoningResult
+from triptych.v1.reasoning_pb2 import Evidence, ReasoningResult
 
 DATA = resources.files("triptych.cli") / "demo_data"
 
