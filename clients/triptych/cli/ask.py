@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -26,12 +26,7 @@ if TYPE_CHECKING:
 @options.password_option
 @options.model_option
 @options.language_option
-@click.option(
-    "--render",
-    type=click.Path(file_okay=False, path_type=Path),
-    metavar="DIR",
-    help="Also write a report to open in a browser: evidence boxed on its pages, sounds played where they are cited.",
-)
+@options.render_option
 @options.data_class_option
 @options.timeout_option
 @options.server_options
@@ -59,31 +54,45 @@ def ask(
 
     Ends with exit code 4 if the documents do not say.
     """
-    from triptych.v1.reasoning_pb2 import AnswerStatus, ReasoningConfig
+    config = config_of(model=model, language=language)
+    how: dict[str, Any] = {"pages": pages, "password": password, "timeout_s": timeout_s, "data_class": data_class}
+    ask_and_tell(context, server, question, files, config, render=render, as_json=as_json, **how)
 
-    config = ReasoningConfig()
-    if model:
-        config.generation.model = model
+
+def config_of(*, model: str, language: str, min_confidence: float | None = None) -> ReasoningConfig:
+    """Gives the options of a question."""
+    from triptych.v1.reasoning_pb2 import ReasoningConfig
+
+    config = ReasoningConfig(min_confidence=min_confidence)
+    config.generation.model = model
     if language:
         config.ocr.language_codes.append(language)
         config.transcription.language_code = language
+    return config
+
+
+def ask_and_tell(
+    context: click.Context,
+    server: Server,
+    question: str,
+    files: tuple[Path, ...],
+    config: ReasoningConfig,
+    *,
+    render: Path | None,
+    as_json: bool,
+    password: str,
+    **how: Any,
+) -> None:
+    """Asks, tells the answer and writes its report; ends with exit code 4 if the documents do not say."""
+    from triptych.v1.reasoning_pb2 import AnswerStatus
+
     if render:
         from triptych.cli.report.documents import require
 
         require(files)
     with server.connect() as client:
-        job, result = answer(
-            client,
-            question,
-            files,
-            config,
-            pages=pages,
-            password=password,
-            timeout_s=timeout_s,
-            quietly=quiet(as_json),
-            data_class=data_class,
-        )
-    report = write(render, question, result, files, password) if render else None
+        job, result = answer(client, question, files, config, password=password, quietly=quiet(as_json), **how)
+    report = write(render, question or result.pipeline.name, result, files, password) if render else None
     if as_json:
         echo_json({"job": job.name, **as_dict(result), **({"report": str(report)} if report else {})})
     else:
@@ -148,8 +157,9 @@ def show(result: ReasoningResult, files: tuple[Path, ...]) -> None:
 
     click.secho(result.answer.output_json or result.answer.text, bold=True)
     status = enum_word(AnswerStatus, result.answer.status).replace("_", " ")
-    grounded = f", groundedness {result.answer.groundedness:.2f}" if result.answer.HasField("groundedness") else ""
-    click.echo(f"status: {status}{grounded}")
+    measures = [name for name in ("groundedness", "confidence") if result.answer.HasField(name)]
+    told = "".join(f", {name} {getattr(result.answer, name):.2f}" for name in measures)
+    click.echo(f"status: {status}{told}")
     names = names_of(result, files)
     for found in result.evidence:
         click.echo(evidence.line(found, names))

@@ -35,6 +35,12 @@ state_dir_option = click.option(
     help="Folder of the stack; one folder is one stack. [env: TRIPTYCH_STATE_DIR]",
 )
 pages_option = click.option("--pages", default="", metavar="1-3,5", help="Pages to use, from 1; default: all.")
+render_option = click.option(
+    "--render",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Also write a report to open in a browser: evidence boxed on its pages, sounds played where they are cited.",
+)
 language_option = click.option(
     "--language", default="", metavar="TAG", help="Language, such as en or de; default: found out."
 )

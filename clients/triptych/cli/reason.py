@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
 from triptych.cli import options
-from triptych.cli.ask import answer, show
+from triptych.cli.ask import ask_and_tell, config_of
 from triptych.cli.connection import Server
-from triptych.cli.failure import NOT_FOUND
-from triptych.cli.printing import as_dict, echo_json
-from triptych.cli.run import quiet
 
 
 @click.command()
@@ -31,6 +29,7 @@ from triptych.cli.run import quiet
 @options.password_option
 @options.model_option
 @options.language_option
+@options.render_option
 @options.data_class_option
 @options.timeout_option
 @options.server_options
@@ -48,6 +47,7 @@ def reason(
     password: str,
     model: str,
     language: str,
+    render: Path | None,
     data_class: str | None,
     timeout_s: float,
     server: Server,
@@ -57,31 +57,7 @@ def reason(
 
     `triptych pipelines list` shows what there is. Ends with exit code 4 if the documents do not say.
     """
-    from triptych.v1.reasoning_pb2 import AnswerStatus, ReasoningConfig
-
-    config = ReasoningConfig(min_confidence=min_confidence)
-    config.generation.model = model
-    if language:
-        config.ocr.language_codes.append(language)
-        config.transcription.language_code = language
-    schema_text = options.schema_in(schema) if schema else ""
-    with server.connect() as client:
-        job, result = answer(
-            client,
-            question,
-            files,
-            config,
-            pages=pages,
-            password=password,
-            timeout_s=timeout_s,
-            quietly=quiet(as_json),
-            data_class=data_class,
-            pipeline=pipeline,
-            output_json_schema=schema_text,
-        )
-    if as_json:
-        echo_json({"job": job.name, **as_dict(result)})
-    else:
-        show(result, files)
-    if result.answer.status == AnswerStatus.ANSWER_STATUS_NOT_FOUND:
-        context.exit(NOT_FOUND)
+    config = config_of(model=model, language=language, min_confidence=min_confidence)
+    how: dict[str, Any] = {"pages": pages, "password": password, "timeout_s": timeout_s, "data_class": data_class}
+    what = {"pipeline": pipeline, "output_json_schema": options.schema_in(schema) if schema else ""}
+    ask_and_tell(context, server, question, files, config, render=render, as_json=as_json, **what, **how)
