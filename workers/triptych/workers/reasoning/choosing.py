@@ -63,9 +63,13 @@ def choose(
             return None
         grounding = _read_off(best, readings, asking, max_evidence_count)
         found_by: tuple[str, ...] = (best.by,)
+    elif agreeing is not None:
+        # Where it stands is known better from what names it than from its words: these may stand anywhere.
+        grounding = _read_off(agreeing, readings, asking, max_evidence_count)
+        found_by = (MODEL, agreeing.by)
     else:
         grounding = _verdict(said, asking, locator) or ground(said, locator, max_evidence_count=max_evidence_count)
-        found_by = (MODEL, agreeing.by) if agreeing else (MODEL,)
+        found_by = (MODEL,)
     used = agreeing or (None if MODEL in found_by else best)
     signals = _signals(asking, shown, used, generated, grounding, locator, from_model=MODEL in found_by)
     return Choice(grounding=grounding, found_by=found_by, signals=signals)
