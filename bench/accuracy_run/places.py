@@ -3,8 +3,8 @@
 Manifests have true texts, not true boxes, so it is checked in two steps. The quote's words have to stand in the true
 text of the file (or in an answer that the manifest has as right: true texts leave out what is in a picture), next to
 each other, up to case, blanks, signs that look alike (l and I, o and 0), and one sign in eight that was recognized
-wrongly. And the words whose centres lie in its polygon, on a page that the service recognizes anew for this, have to spell the
-quote; of a recording, the words heard in its milliseconds.
+wrongly. And the words whose centres lie in its polygon, on a page that the service recognizes anew for this, have to
+spell the quote; of a recording, the words heard in its milliseconds.
 """
 
 import math
