@@ -17,11 +17,20 @@ from triptych.workers.reasoning.readable import LABEL, Candidate
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.shapes import fits, trimmed
+from triptych.workers.reasoning.terms import stem
 from triptych.workers.reasoning.values import only_value
 
 MODEL = "model"
 # Where the model finds nothing, or nothing of the form asked for, something read off is taken from here on.
 _LIKELY = 0.45
+# Stems by which a question speaks of the document itself.
+_OF_ITSELF = frozenset(
+    stem(word)
+    for word in (
+        "briefly", "content", "describe", "document", "explain", "file", "key", "main", "page", "point", "sentence",
+        "subject", "summarise", "summarize", "summary", "text", "topic",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,12 +184,13 @@ def uncited(grounding: Grounding) -> str:
 
 def _covered(asking: Asking, shown: Sequence[Passage]) -> float:
     """Gives the share of the question's words that the passages have, in any spelling."""
+    wanted = [word for word in asking.words if word not in _OF_ITSELF]
     words = {
         word
         for passage in shown
         for word in re.findall(r"[^\W\d_]+|\d+", passage.text)
         if len(word) > 1 or word.isdigit()
     }
-    there = named(" ".join(words), asking.words, asking.question)
-    there |= {word for word in asking.words if word in words}
-    return len(there) / len(asking.words) if asking.words else 0.0
+    there = named(" ".join(words), wanted, asking.question) | (words & set(wanted))
+    # "What is this document about?" names nothing that would have to stand there.
+    return len(there) / len(wanted) if wanted else 1.0
