@@ -59,13 +59,12 @@ class Lifeline:
             return
         self._close_guard()
         self._guard = subprocess.Popen(  # noqa: S603 - our own file
-            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py"))],
+            # It knows the groups from its first moment on, should this process die in the next one.
+            [sys.executable, "-I", "-S", str(Path(__file__).with_name("guard.py")), *map(str, self._groups)],
             stdin=subprocess.PIPE,
             text=True,
             start_new_session=True,
         )
-        for group in self._groups:
-            self._tell(f"+{group}\n")
 
     def close(self) -> None:
         """Lets the guard go."""
