@@ -53,7 +53,8 @@ async def answer(
         TriptychError: What a retry may cure, a time limit or a cancellation of a child.
     """
     plan = await asyncio.to_thread(chosen, spec, pipelines)
-    request = checked(applied(spec, plan))
+    # A large schema takes a while to read: not on the loop that other jobs share.
+    request = await asyncio.to_thread(lambda: checked(applied(spec, plan)))
     run = Run(
         request=request,
         plan=plan,
