@@ -297,14 +297,14 @@ class JobChildren:
 
         return await asyncio.to_thread(in_unit)
 
-    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
+    async def readings(self, unit: str, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
         """See `Children.readings`."""
         attempt, purges = self._attempt, self._readings.purges
         if not key or attempt.cache_policy == CachePolicy.CACHE_POLICY_BYPASS:
-            return await self.compute("readings", make)
+            return await self.compute(unit, make)
         known = self._readings.find((attempt.tenant, key))
         if known is None:
-            known = Readings(await self.compute("readings", make))
+            known = Readings(await self.compute(unit, make))
             self._readings.keep((attempt.tenant, key), known, purges=purges)
         return known.readings
 

@@ -82,7 +82,9 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
     choices: Mapping[str, str] = options["choices"]
     about = " ".join(f"{label} {text}" for label, text in choices.items())
     async with run.timeline.stage("retrieval"):
-        shown = await run.children.compute("retrieval", lambda: select(passages(readings), about, run.prompt_tokens))
+        shown = await run.children.compute(
+            f"retrieval:{document_id}", lambda: select(passages(readings), about, run.prompt_tokens)
+        )
     if not shown:
         return _Kind(document_id=document_id, usage=TokenUsage())
     listed = "\n".join(f"{label}: {text}" for label, text in choices.items())
@@ -97,7 +99,7 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
     label = generated.text.strip()
     async with run.timeline.stage("verify"):
         evidence = await run.children.compute(
-            "verify", lambda: best_line(readings, shown, f"{label} {choices.get(label, '')}")
+            f"verify:{document_id}", lambda: best_line(readings, shown, f"{label} {choices.get(label, '')}")
         )
     return _Kind(document_id=document_id, label=label, evidence=evidence, usage=generated.usage)
 

@@ -10,7 +10,7 @@ from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
 from triptych.workers.reasoning.asking import Asking
-from triptych.workers.reasoning.children import Children
+from triptych.workers.reasoning.children import Children, unit_of
 from triptych.workers.reasoning.choosing import Choice, choose, uncited
 from triptych.workers.reasoning.confidence import probability
 from triptych.workers.reasoning.evidence import Locator
@@ -97,13 +97,17 @@ class Finder:
             TriptychError: What a retry may cure, a time limit or a cancellation of a child.
         """
         asking = Asking(question)
+        # The same may be asked of several documents at once.
+        about = (question, *dict.fromkeys(reading.document_id for reading in self._readings))
         async with self._timeline.stage("retrieval"):
             # Ranking and searching a long document takes a while: not on the loop that other questions share.
-            shown, read = await self._children.compute("retrieval", lambda: self._look(asking))
+            shown, read = await self._children.compute(unit_of("retrieval", *about), lambda: self._look(asking))
         worked_out = bool(read) and read[0].computed
         generated = await self._ask(question, shown, read) if shown and not worked_out else VisionResult()
         async with self._timeline.stage("verify"):
-            choice = await self._children.compute("verify", lambda: self._choose(asking, shown, read, generated))
+            choice = await self._children.compute(
+                unit_of("verify", *about), lambda: self._choose(asking, shown, read, generated)
+            )
         if choice is None:
             return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, usage=generated.usage)
         cut = "model" in choice.found_by and generated.finish_reason == FinishReason.FINISH_REASON_LENGTH

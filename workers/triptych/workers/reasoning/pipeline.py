@@ -13,7 +13,7 @@ from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.ocr_pb2 import OcrMode
 from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.across import find
-from triptych.workers.reasoning.children import Children
+from triptych.workers.reasoning.children import Children, unit_of
 from triptych.workers.reasoning.classification import classify
 from triptych.workers.reasoning.extraction import extract
 from triptych.workers.reasoning.finding import NOT_FOUND, Finder
@@ -81,7 +81,7 @@ async def answer(
 async def _read(run: Run) -> None:
     run.gathered = await gather(run.request, run.children, run.timeline)
     run.readings = [reading for one in run.gathered for reading in one.readings]
-    run.passages = await run.children.compute("retrieval", lambda: passages(run.readings))
+    run.passages = await run.children.compute("passages", lambda: passages(run.readings))
 
 
 async def _retrieve(_run: Run) -> None:
@@ -90,7 +90,8 @@ async def _retrieve(_run: Run) -> None:
 
 async def _answer_question(run: Run) -> None:
     async def finder(readings: Sequence[Reading]) -> Finder:
-        return _finder(run, readings, await run.children.compute("retrieval", lambda: passages(readings)))
+        unit = unit_of("passages", *(reading.document_id for reading in readings))
+        return _finder(run, readings, await run.children.compute(unit, lambda: passages(readings)))
 
     finding = await find(
         run.request.question,
@@ -116,6 +117,7 @@ async def _extract(run: Run) -> None:
             # It looks beside labels and in tables itself, for what a schema says of a value.
             _finder(run, run.readings, run.passages, reads_off=False),
             run.readings,
+            run.children,
             instructions=run.request.question,
             min_confidence=run.request.config.min_confidence,
             max_evidence_count=run.max_evidence_count,
