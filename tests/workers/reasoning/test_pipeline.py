@@ -95,6 +95,9 @@ class ScriptedChildren:
         finally:
             self.units[unit] -= 1
 
+    def check(self) -> None:
+        """Nothing stops it but the end of its task."""
+
     async def readings(self, unit, key, make):
         return await self.compute(unit, make)
 

@@ -65,6 +65,13 @@ class Children(Protocol):
             WorkerLost: Workers died on it as often as is allowed.
         """
 
+    def check(self) -> None:
+        """Raises what stopped the job; long work asks now and then, since nobody can end a thread.
+
+        Raises:
+            TriptychError: It is to stop.
+        """
+
     async def readings(self, unit: str, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
         """Gives what an earlier question of the tenant made of the same recognized document, else makes it.
 

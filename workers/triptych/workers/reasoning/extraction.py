@@ -158,7 +158,7 @@ class _Search:
     async def _listed(self, path: tuple[str, ...], one: Wanted, leaf: Leaf) -> Rows:
         """Gives the items that the model lists and that a document has."""
         finding = await self._ask(one.question)
-        locator = Locator(self._readings, (), one.question)
+        locator = Locator(self._readings, (), one.question, check=self._children.check)
         listed: list[Outcome] = []
         for part in _parts(finding.value):
             evidence = await self._children.compute(unit_of("item", *path, part), partial(locator.find, part))

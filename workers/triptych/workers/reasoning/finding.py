@@ -135,5 +135,5 @@ class Finder:
     def _choose(
         self, asking: Asking, shown: Sequence[Passage], read: Sequence[Candidate], generated: VisionResult
     ) -> Choice | None:
-        locator = Locator(self._readings, shown, asking.question)
+        locator = Locator(self._readings, shown, asking.question, check=self._children.check)
         return choose(asking, self._readings, shown, read, generated, locator, self._max_evidence_count)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triptych.core.errors import FieldInvalid
@@ -67,7 +67,7 @@ async def minutes(run: Run) -> Outcome:
     usage = total(each for _, each in answers)
     async with run.timeline.stage("verify"):
         found = await run.children.compute(
-            "verify", lambda: {title: _placed(lines, heard) for title, lines in texts.items()}
+            "verify", lambda: {title: _placed(lines, heard, run.children.check) for title, lines in texts.items()}
         )
     return _written(found, usage, run.max_evidence_count)
 
@@ -101,9 +101,9 @@ def _belongs(text: str, words: Sequence[str]) -> bool:
     return not words or any({term.stem for term in terms(word)} <= stems for word in words)
 
 
-def _placed(texts: Sequence[str], heard: Sequence[Reading]) -> list[_Line]:
+def _placed(texts: Sequence[str], heard: Sequence[Reading], check: Callable[[], None]) -> list[_Line]:
     """Finds lines in the recordings, in their order; what begins where another does is left out."""
-    locator = Locator(heard, (), "")
+    locator = Locator(heard, (), "", check=check)
     by_id = {reading.document_id: index for index, reading in enumerate(heard)}
     speakers = {name for reading in heard for name in reading.speakers if name}
     found: dict[tuple[int, int], _Line] = {}

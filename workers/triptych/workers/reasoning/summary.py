@@ -48,7 +48,11 @@ async def summarize(run: Run) -> Outcome:
     async with run.timeline.stage("verify"):
         grounding = await run.children.compute(
             "verify",
-            lambda: ground(text, Locator(run.readings, shown, question), max_evidence_count=run.max_evidence_count),
+            lambda: ground(
+                text,
+                Locator(run.readings, shown, question, check=run.children.check),
+                max_evidence_count=run.max_evidence_count,
+            ),
         )
     return Outcome(
         status=AnswerStatus.ANSWER_STATUS_ANSWERED,
