@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -57,6 +58,7 @@ class Finder:
         found: All passages of it.
         children: Runs the child jobs.
         timeline: Told of every stage.
+        turns: See `generate`.
         prompt: What the answering model is told; the question can stand in it.
         generation: Options of the answering model.
         prompt_tokens: How much of the documents the model sees, in estimated tokens.
@@ -70,6 +72,7 @@ class Finder:
         found: Sequence[Passage],
         children: Children,
         timeline: Timeline,
+        turns: asyncio.Semaphore,
         *,
         prompt: Prompt,
         generation: GenerationConfig,
@@ -81,6 +84,7 @@ class Finder:
         self._passages = found
         self._children = children
         self._timeline = timeline
+        self._turns = turns
         self._prompt = prompt
         self._generation = generation
         self._prompt_tokens = prompt_tokens
@@ -130,7 +134,7 @@ class Finder:
         system = self._prompt.filled(question=question.strip())
         fields = [(candidate.label, candidate.value) for candidate in read if candidate.label]
         spec = vision_spec(system, self._readings, shown, question, self._generation, fields)
-        return await generate(spec, self._children, self._timeline, stage="answer")
+        return await generate(spec, self._children, self._timeline, self._turns, stage="answer")
 
     def _choose(
         self, asking: Asking, shown: Sequence[Passage], read: Sequence[Candidate], generated: VisionResult

@@ -23,6 +23,8 @@ from triptych.workers.reasoning.timeline import Timeline, fill
 
 ResultT = TypeVar("ResultT")
 
+# Documents of one request on their way through the readers: an archive may hold hundreds.
+MAX_READ_AT_ONCE = 16
 _READ_TYPES = DOCUMENT_TYPES | IMAGE_TYPES | AUDIO_TYPES | {PDF_TYPE}
 
 
@@ -112,6 +114,7 @@ class _Ingest:
         self._config = request.config
         self._children = children
         self._timeline = timeline
+        self._turns = asyncio.Semaphore(MAX_READ_AT_ONCE)
         self._ids = {document.document_id for document in request.documents}
 
     async def look(self, one: Gathered) -> None:
@@ -158,9 +161,9 @@ class _Ingest:
             if member.error is not None:
                 self._keep("unpack", member.error, inner)
         await together(self.look(member) for member in one.members if not member.report.HasField("error"))
-        await together(
-            self.process(member, root, depth + 1) for member in one.members if not member.report.HasField("error")
-        )
+        known = [member for member in one.members if not member.report.HasField("error")]
+        self._timeline.expect(len(known))
+        await together(self.process(member, root, depth + 1) for member in known)
 
     async def _watch(self, one: Gathered, root: _Root, depth: int) -> None:
         """Reads what a video shows, and hears what is said in it."""
@@ -174,6 +177,7 @@ class _Ingest:
         ]
         if converted.frames is not None and pages:
             work.append(self._read(one, converted.frames, pages, frames_ms=frames_ms))
+        self._timeline.expect(len(work))
         await together(work)
         # Whoever was ready first: the same documents make the same prompt.
         one.readings.sort(key=lambda reading: not reading.page_number)
@@ -256,9 +260,10 @@ class _Ingest:
 
     async def _run(self, spec: JobSpec, entry: StageReport) -> ChildOutcome:
         """Runs a child and tells how far it is."""
-        outcome = await self._children.run(
-            spec, stage=entry.stage, on_progress=lambda progress: self._timeline.moved(entry, progress)
-        )
+        async with self._turns:
+            outcome = await self._children.run(
+                spec, stage=entry.stage, on_progress=lambda progress: self._timeline.moved(entry, progress)
+            )
         fill(entry, outcome)
         return outcome
 
