@@ -279,3 +279,11 @@ def test_a_search_ends_when_it_is_to_stop() -> None:
 
     with pytest.raises(JobCancelled):
         Locator([read_page("d1", paragraph("hello"))], [], "", check=stop).find("hello")
+
+
+def test_very_many_lines_at_one_height_are_put_in_rows_at_once() -> None:
+    reading = read_page("d1", page(*((0.02 * number, 0.5, f"{number}") for number in range(4000))))
+    began = time.process_time()
+    assert sum(len(row.lines) for row in rows(reading)) == 4000
+    # All pairs of them took seconds.
+    assert time.process_time() - began < 1.5
