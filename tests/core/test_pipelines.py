@@ -297,3 +297,14 @@ def test_the_word_of_the_request_counts_then_that_of_the_pipeline(tmp_path: Path
     assert (config.generation.model, config.generation.max_output_tokens) == ("other", 1)
     assert (config.min_confidence, config.max_evidence_count) == (0, 1)
     assert list(config.ocr.language_codes) == ["de"]
+
+
+@pytest.mark.timeout(10)
+def test_a_pipe_in_the_folder_blocks_nobody(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "own.yaml")
+    os.mkfifo(tmp_path / "p.txt")
+    (entry,) = (entry for entry in Pipelines(tmp_path, CATALOG).entries() if entry.custom)
+    assert entry.error == "own.yaml:1: own.yaml is no regular file"
+    (tmp_path / "own.yaml").unlink()
+    (mistake,) = mistakes_of(tmp_path, ANSWER.replace("- answer", "- answer: {prompt: p.txt}"))
+    assert mistake == "own.yaml:6: p.txt is no regular file"

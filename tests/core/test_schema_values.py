@@ -4,6 +4,7 @@ import pytest
 
 from triptych.core.errors import FieldInvalid
 from triptych.core.schema_values import (
+    MAX_PLACES,
     MAX_VALUES,
     Fixed,
     Leaf,
@@ -113,3 +114,19 @@ def test_references_that_double_end_soon():
 def test_pointers_are_escaped():
     assert pointer("a/b", 0, "c~d") == "/a~1b/0/c~0d"
     assert pointer() == ""
+
+
+def test_few_lines_that_stand_for_millions_of_places_are_refused_at_once():
+    # Three properties per level refer to the next one: 3^14 places in two kilobytes, and none of them is a value.
+    levels = {f"x{i}": of(**{f"p{j}": {"$ref": f"#/$defs/x{i + 1}"} for j in range(3)}) for i in range(14)}
+    with pytest.raises(FieldInvalid, match=f"more than the {MAX_VALUES} that"):
+        wanted_values({**of(a={"$ref": "#/$defs/x0"}), "$defs": {**levels, "x14": {"const": 1}}})
+
+
+def test_a_schema_has_no_more_places_than_can_be_walked_quickly():
+    deep = {"type": "string"}
+    for _ in range(14):
+        deep = of(a=deep)
+    # Each is one value below fourteen objects.
+    with pytest.raises(FieldInvalid, match=f"more than the {MAX_PLACES} that"):
+        wanted_values(of(**{f"p{i}": deep for i in range(MAX_VALUES)}))

@@ -126,6 +126,29 @@ def test_a_unit_is_in_hand_until_it_is_kept_or_let_go():
     assert backstage.begun == []
 
 
+def test_a_unit_that_two_threads_have_in_hand_is_in_hand_until_both_let_go():
+    backstage, gate = MemoryBackstage(), Gate()
+    attempt = new_attempt(backstage, gate=gate)
+    both, one_is_done = threading.Barrier(2, timeout=5), threading.Event()
+
+    def first():
+        with attempt.hand.unit("pages:d1"):
+            both.wait()
+        one_is_done.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    with attempt.hand.unit("pages:d1"):
+        both.wait()
+        assert one_is_done.wait(5)
+        # A worker that died now would be told of the unit.
+        assert backstage.begun == ["pages:d1"]
+    thread.join()
+    assert backstage.begun == []
+    # Nobody is left inside: a suspect of any job can run.
+    gate.enter(alone=True, check=lambda: pytest.fail("has to wait"))
+
+
 def test_a_suspect_runs_alone_and_one_that_killed_too_often_is_set_aside():
     backstage, gate = MemoryBackstage(), Gate()
     backstage.deaths = {"page:1": 1, "page:2": 3}

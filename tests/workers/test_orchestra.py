@@ -37,6 +37,7 @@ from triptych.workers.execution import Execution
 from triptych.workers.forgetting import Forgetting
 from triptych.workers.leases import Leases
 from triptych.workers.orchestra import Orchestra
+from triptych.workers.reasoning import pipeline
 from triptych.workers.stoppable import HandedBack, LeaseLost
 
 S = JobState
@@ -265,6 +266,23 @@ def test_the_children_of_a_cancelled_job_are_cancelled(worker):
     worker.store.run(jobs.cancel(job_id, "t"))
     assert worker.until(job_id, TERMINAL) == S.JOB_STATE_CANCELLED
     assert worker.state(child.id) == S.JOB_STATE_CANCELLING
+
+
+def test_long_work_holds_up_the_end_of_no_job(settings, monkeypatch):
+    # As many as the loop has threads of its own, and one more.
+    count, go_on, waited = min(32, (os.cpu_count() or 1) + 4) + 1, threading.Event(), []
+    monkeypatch.setattr(pipeline, "passages", lambda _readings: waited.append(go_on.wait(20)) or [])
+    worker = Worker(settings.model_copy(update={"max_reasoning_jobs": count}))
+    job_ids = [worker.job() for _ in range(count)]
+    for _ in job_ids:
+        worker.task()
+        worker.store.run(jobs.succeed(worker.claim_child().id, 1, BLANK))
+    for job_id in job_ids:
+        worker.store.run(jobs.cancel(job_id, "t"))
+    assert [worker.until(job_id, TERMINAL) for job_id in job_ids] == [S.JOB_STATE_CANCELLED] * count
+    assert waited == []
+    go_on.set()
+    worker.close()
 
 
 def test_a_failed_child_takes_its_siblings_along(worker):

@@ -11,6 +11,8 @@ from triptych.core.errors import FieldInvalid
 
 # Each of them may be a question to a model.
 MAX_VALUES = 100
+# With the objects and lists around them: few lines that refer to each other can stand for any number of them.
+MAX_PLACES = 1000
 MAX_DEPTH = 16
 SCALARS = ("string", "number", "integer", "boolean")
 FORMATS = ("date", "date-time", "time", "email", "uri")
@@ -134,10 +136,14 @@ class _Walk:
         self._root = root
         self._field = field_path
         self._left = MAX_VALUES
+        self._places_left = MAX_PLACES
 
     def node(self, schema: Any, at: str, name: str, refs: tuple[str, ...], *, in_list: bool) -> Node:
         if at.count("/") > 4 * MAX_DEPTH:
             raise self._refused(at, "is nested too deeply")
+        self._places_left -= 1
+        if self._places_left < 0:
+            raise self._refused(at, f"is one place more than the {MAX_PLACES} that a schema may have")
         if not isinstance(schema, dict):
             raise self._refused(at, "says nothing of what is to be found")
         schema, nullable, refs = self._plain(schema, at, refs)
@@ -152,6 +158,7 @@ class _Walk:
             if keyword in schema:
                 raise self._refused(f"{at}/{keyword}", "values cannot be looked for by this keyword")
         if "const" in schema:
+            self._count(at)
             return Fixed(value=schema["const"], **told)
         if "enum" in schema:
             return self._choice(schema, at, told)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from workers.reasoning.paper import CHAR_WIDTH, LINE_HEIGHT, boxes, page, paragraph, recording
 
+from triptych.core.errors import JobCancelled
 from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
+from triptych.workers.converters.contents import Contents
 from triptych.workers.reasoning.evidence import Grounding, Locator, ground
 from triptych.workers.reasoning.layout import rows
-from triptych.workers.reasoning.readings import Reading, read_page, read_recording
+from triptych.workers.reasoning.readings import Reading, read_page, read_recording, read_text
 from triptych.workers.reasoning.retrieval import passages
 
 EXACT, FUZZY, NONE = QuoteMatch.QUOTE_MATCH_EXACT, QuoteMatch.QUOTE_MATCH_FUZZY, QuoteMatch.QUOTE_MATCH_NONE
@@ -248,3 +253,37 @@ def test_other_endings_do_not_keep_a_restated_claim_from_being_found() -> None:
     for text in (lines[0], lines[0].replace("é", "e")):
         found = only("Two company founded there: cafe, autumn", paragraph(text, lines[1]))
         assert (found.quote_match, found.page.page_number) == (FUZZY, 1)
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("rows_per_page", [0, 1000])
+def test_a_value_that_stands_thousands_of_times_is_found_at_once_beside_its_label(rows_per_page: int) -> None:
+    # Every place was weighed against every word of the question: minutes for what a service takes.
+    count = rows_per_page or 2000
+    lines = [f"Item W{number}: 10 is what it costs" for number in range(count)]
+    if rows_per_page:
+        reading = read_page("d1", page(*((0.1, 0.03 * number, line) for number, line in enumerate(lines))))
+    else:
+        spans = [(match.start(), match.end()) for match in re.finditer(".+", "\n".join(lines))]
+        reading = read_text("d1", Contents(media_type="text/plain", text="\n".join(lines), lines=spans))
+    began = time.process_time()
+    (found,) = grounding("10", [reading], "What does item W700 cost?").evidence
+    place = found.page if rows_per_page else found.text
+    assert reading.text[: place.text_start].endswith("Item W700: ")
+    assert time.process_time() - began < 5
+
+
+def test_a_search_ends_when_it_is_to_stop() -> None:
+    def stop() -> None:
+        raise JobCancelled("the job was cancelled")
+
+    with pytest.raises(JobCancelled):
+        Locator([read_page("d1", paragraph("hello"))], [], "", check=stop).find("hello")
+
+
+def test_very_many_lines_at_one_height_are_put_in_rows_at_once() -> None:
+    reading = read_page("d1", page(*((0.02 * number, 0.5, f"{number}") for number in range(4000))))
+    began = time.process_time()
+    assert sum(len(row.lines) for row in rows(reading)) == 4000
+    # All pairs of them took seconds.
+    assert time.process_time() - began < 1.5

@@ -32,6 +32,9 @@ class OpeningChildren(ScriptedChildren):
         return await super().run(spec, stage=stage, on_progress=on_progress)
 
     async def convert(self, unit, source, media_type, *, spent, depth):
+        # Units that are set aside are told in one line, with blanks between.
+        assert " " not in unit
+
         async def save(path):
             path.write_bytes(source.content)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -16,6 +17,7 @@ from triptych.core.errors import (
     QueueFull,
     StageFailed,
     TriptychError,
+    WorkerLost,
 )
 from triptych.core.media import sniff
 from triptych.core.pipelines.catalogue import Pipelines
@@ -58,6 +60,7 @@ class ScriptedChildren:
         self.both_started = asyncio.Event()
         self.cancelled: list[str] = []
         self.finish = FinishReason.FINISH_REASON_STOP
+        self.units: Counter[str] = Counter()
 
     async def run(self, spec: JobSpec, *, stage: str, on_progress: OnProgress | None = None) -> ChildOutcome:
         self.specs.append(spec)
@@ -84,10 +87,19 @@ class ScriptedChildren:
         return ChildOutcome(job=job, result=result, elapsed_s=0.5, model=given.model)
 
     async def compute(self, unit, work):
-        return await asyncio.to_thread(work)
+        self.units[unit] += 1
+        assert self.units[unit] == 1, f"{unit} is in hand already"
+        assert " " not in unit
+        try:
+            return await asyncio.to_thread(work)
+        finally:
+            self.units[unit] -= 1
 
-    async def readings(self, key, make):
-        return await self.compute("readings", make)
+    def check(self) -> None:
+        """Nothing stops it but the end of its task."""
+
+    async def readings(self, unit, key, make):
+        return await self.compute(unit, make)
 
     async def media_type(self, source: InputSource) -> str:
         return sniff(source.content)
@@ -261,6 +273,32 @@ async def test_bytes_that_nobody_can_read_are_a_document_error_too() -> None:
     children = ScriptedChildren({PNG: pages(INVOICE)}, "INV-100")
     result = await ask(request(b"hello", PNG, allow_partial_documents=True), children)
     assert [document.HasField("error") for document in result.documents] == [True, False]
+
+
+async def test_parts_of_what_cannot_be_read_are_no_fault_of_the_request_where_that_is_allowed() -> None:
+    spec = request(b"hello", PNG, allow_partial_documents=True)
+    spec.documents[0].clips.append(TimeRange(start_ms=5))
+    result = await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "INV-100"))
+    assert result.answer.text == "INV-100 [e1]"
+    assert [document.HasField("error") for document in result.documents] == [True, False]
+
+
+async def test_a_document_on_which_workers_died_is_left_out_if_the_caller_allows_it() -> None:
+    class Deadly(ScriptedChildren):
+        async def compute(self, unit, work):
+            if unit == "pages:d1":
+                raise WorkerLost("pages:d1 is set aside: 3 workers died on it")
+            return await super().compute(unit, work)
+
+    children = Deadly({PDF: pages(INVOICE), PNG: pages(INVOICE)}, "INV-100")
+    result = await ask(request(PDF, PNG, allow_partial_documents=True), children)
+    assert result.evidence[0].document_id == "d2"
+    assert [document.error.message for document in result.documents] == [
+        "pages:d1 is set aside: 3 workers died on it",
+        "",
+    ]
+    with pytest.raises(StageFailed, match="set aside"):
+        await ask(request(PDF, PNG), children)
 
 
 async def test_a_request_of_which_no_document_can_be_read_fails() -> None:

@@ -72,6 +72,13 @@ def test_what_a_reading_holds_is_estimated_well_enough_to_be_bounded() -> None:
     assert 0.6 < held / sum(reading.nbytes() for reading in readings) < 1.3
 
 
+def test_pages_without_words_and_tables_count_too() -> None:
+    blank, table = page(), page()
+    table.tables.add(row_count=1, column_count=1).cells.add(text="x" * 1000)
+    assert read_page("d1", blank).nbytes() > 1000
+    assert read_page("d1", table).nbytes() > read_page("d1", blank).nbytes() + 1000
+
+
 def test_everything_goes_in_when_it_fits() -> None:
     found = passages(book(2))
     assert select(found, "unrelated", 10_000) == found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -14,7 +16,8 @@ class Hand:
     """What one attempt works on right now.
 
     Foreign bytes are touched only inside a unit: `begin` before, `save_part` or `settle` after. A unit on which a
-    worker died is a suspect and runs alone in its process; one on which `max_deaths` died is set aside.
+    worker died is a suspect and runs alone in its process; one on which `max_deaths` died is set aside. What several
+    threads have in hand under one name is in hand until the last of them lets go.
 
     Args:
         backstage: Where it is noted.
@@ -42,7 +45,9 @@ class Hand:
         self._max_deaths = max_deaths
         self._check = check
         self._blame: dict[str, int] | None = None
-        self._held: set[str] = set()
+        self._held: Counter[str] = Counter()
+        # Held while it is told, too: what was begun last must not be told first.
+        self._telling = threading.RLock()
 
     def suspect(self, unit: str) -> bool:
         """Whether a worker died with this unit in hand: it will run alone, so leave it for last."""
@@ -60,13 +65,17 @@ class Hand:
             self._backstage.settle(self._job_id, self._number, unit, set_aside=True)
             raise WorkerLost(f"{unit} is set aside: {deaths} workers died on it", metadata={"unit": unit})
         self._gate.enter(alone=deaths > 0, check=self._check)
-        self._held.add(unit)
-        self._backstage.begin(self._job_id, self._number, unit)
+        with self._telling:
+            self._held[unit] += 1
+            if self._held[unit] == 1:
+                self._backstage.begin(self._job_id, self._number, unit)
 
     def settle(self, unit: str) -> None:
         """Lets go of a unit that has ended, well or not, and is not kept."""
-        self._backstage.settle(self._job_id, self._number, unit)
-        self._leave(unit)
+        with self._telling:
+            if self._held[unit] <= 1:
+                self._backstage.settle(self._job_id, self._number, unit)
+            self._leave(unit)
 
     def save_part(self, unit: str, value: bytes) -> None:
         """Lets go of a unit that is done (a page), and keeps it so that the next attempt need not do it again."""
@@ -75,15 +84,17 @@ class Hand:
 
     def pass_on(self, unit: str) -> Callable[[], None]:
         """Leaves it to another to say when a held unit holds up nobody any more: gives what is to be called then."""
-        if unit not in self._held:
-            return lambda: None
-        self._held.remove(unit)
-        return self._gate.leave
+        with self._telling:
+            if not self._held[unit]:
+                return lambda: None
+            self._held[unit] -= 1
+            return self._gate.leave
 
     def drop_all(self) -> None:
         """Lets go of everything: the attempt is over."""
-        for unit in tuple(self._held):
-            self._leave(unit)
+        with self._telling:
+            for unit in tuple(self._held.elements()):
+                self._leave(unit)
 
     @contextmanager
     def unit(self, name: str) -> Iterator[None]:
@@ -100,6 +111,7 @@ class Hand:
         return self._blame.get(unit, 0)
 
     def _leave(self, unit: str) -> None:
-        if unit in self._held:
-            self._held.remove(unit)
-            self._gate.leave()
+        with self._telling:
+            if self._held[unit]:
+                self._held[unit] -= 1
+                self._gate.leave()

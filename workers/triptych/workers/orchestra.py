@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import hashlib
 import logging
 import shutil
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -52,6 +53,9 @@ T = TypeVar("T")
 FOLLOW_EVERY_S = 0.5
 # Processes that open documents, each of which may take `max_decoder_bytes`.
 CONVERSIONS_AT_ONCE = 4
+# Threads that work on what was read. They share the interpreter: more would not be faster, but short work slips past
+# long.
+COMPUTATIONS_AT_ONCE = 8
 _COPY_BYTES = 8 << 20
 
 
@@ -65,6 +69,8 @@ class Orchestra:
         self._pipelines = Pipelines.load(settings)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="orchestra", daemon=True)
+        # Not the loop's own threads: there, outcomes and events of all jobs would wait behind long work.
+        self._computing = ThreadPoolExecutor(COMPUTATIONS_AT_ONCE, thread_name_prefix="computing")
         self._slots = threading.BoundedSemaphore(settings.max_reasoning_jobs)
         self._readings: ReadingCache = BoundedCache(settings.readings_cache_bytes, metrics.count_reading_look)
         metrics.READING_BYTES.set_function(self._readings.nbytes)
@@ -80,6 +86,7 @@ class Orchestra:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
+        self._computing.shutdown(wait=False, cancel_futures=True)
 
     def forget(self) -> None:
         """Drops what is kept of documents: one was purged."""
@@ -146,6 +153,7 @@ class Orchestra:
             units,
             self._turns,
             self._readings,
+            self._computing,
             attempt,
         )
         has_layout = bool(self._settings.layout_model and self._settings.table_model)
@@ -200,6 +208,7 @@ class JobChildren:
         units: UnitStore,
         turns: asyncio.Semaphore,
         readings: ReadingCache,
+        computing: Executor,
         attempt: Attempt,
     ) -> None:
         self._settings = settings
@@ -210,6 +219,7 @@ class JobChildren:
         self._submission = submission
         self._blobs = blobs
         self._readings = readings
+        self._computing = computing
         self._attempt = attempt
 
     async def run(self, spec: JobSpec, *, stage: str, on_progress: OnProgress | None = None) -> ChildOutcome:
@@ -295,16 +305,22 @@ class JobChildren:
             with self._attempt.hand.unit(unit):
                 return work()
 
-        return await asyncio.to_thread(in_unit)
+        # Its log lines name the job, as those of this task do.
+        context = contextvars.copy_context()
+        return await asyncio.get_running_loop().run_in_executor(self._computing, context.run, in_unit)
 
-    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
+    def check(self) -> None:
+        """See `Children.check`."""
+        self._attempt.check()
+
+    async def readings(self, unit: str, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
         """See `Children.readings`."""
         attempt, purges = self._attempt, self._readings.purges
         if not key or attempt.cache_policy == CachePolicy.CACHE_POLICY_BYPASS:
-            return await self.compute("readings", make)
+            return await self.compute(unit, make)
         known = self._readings.find((attempt.tenant, key))
         if known is None:
-            known = Readings(await self.compute("readings", make))
+            known = Readings(await self.compute(unit, make))
             self._readings.keep((attempt.tenant, key), known, purges=purges)
         return known.readings
 

@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import re
+import stat
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -264,8 +265,15 @@ class PlanFile:
             return PlanInvalid(Mistake(file=named.file, line=named.line, reason=f"{self._shown(path)} {reason}"))
 
         try:
-            with path.open("rb") as file:
-                data = file.read(MAX_FILE_BYTES + 1)
+            # Not blocking: nobody may ever write into a pipe that lies there, and the catalogue waits for this.
+            handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            try:
+                if not stat.S_ISREG(os.fstat(handle).st_mode):
+                    raise refused("is no regular file")
+                with open(handle, "rb", closefd=False) as file:
+                    data = file.read(MAX_FILE_BYTES + 1)
+            finally:
+                os.close(handle)
         except OSError as error:
             raise refused(f"cannot be read: {error.strerror}") from None
         if len(data) > MAX_FILE_BYTES:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
@@ -56,16 +57,31 @@ class Children(Protocol):
     async def compute(self, unit: str, work: Callable[[], T]) -> T:
         """Runs work on foreign bytes away from the loop, as a unit of the job: should it kill its worker, it is blamed.
 
+        Args:
+            unit: Without blanks; no other of the job at the same time, and the same in the next attempt. See `unit_of`.
+            work: What is to be done.
+
         Raises:
             WorkerLost: Workers died on it as often as is allowed.
         """
 
-    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
+    def check(self) -> None:
+        """Raises what stopped the job; long work asks now and then, since nobody can end a thread.
+
+        Raises:
+            TriptychError: It is to stop.
+        """
+
+    async def readings(self, unit: str, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:
         """Gives what an earlier question of the tenant made of the same recognized document, else makes it.
 
         Args:
+            unit: As `compute` takes it.
             key: Of all that they depend on; empty: they are made, and not kept.
-            make: Makes them, away from the loop and as a unit of the job, see `compute`.
+            make: Makes them, away from the loop.
+
+        Raises:
+            WorkerLost: Workers died on it as often as is allowed.
         """
 
     async def convert(self, unit: str, source: InputSource, media_type: str, *, spent: Spent, depth: int) -> Converted:
@@ -92,3 +108,15 @@ class Children(Protocol):
         Raises:
             TriptychError: There are no such bytes.
         """
+
+
+def unit_of(work: str, *about: str) -> str:
+    """Names a unit of a job: what is done, and to what.
+
+    The same in every attempt, or a death would not be remembered, and without blanks, as names of units are.
+
+    Args:
+        work: What is done: "retrieval".
+        about: What tells it from all else that is done so: a question, the documents that are asked.
+    """
+    return f"{work}:{hashlib.sha256(chr(0).join(about).encode('utf-8', 'surrogatepass')).hexdigest()[:16]}"

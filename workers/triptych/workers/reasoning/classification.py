@@ -45,6 +45,7 @@ async def classify(run: Run) -> Outcome:
     # An archive has no words of its own; what is in it has.
     holders = {one.report.parent_document_id for one in run.gathered}
     documents = [one for one in run.gathered if one.readings or one.report.document_id not in holders]
+    run.timeline.expect(3 * (len(documents) - len(run.request.documents)))
     kinds = await together(_kind(run, one.report.document_id, one.readings) for one in documents)
     known = [kind for kind in kinds if kind.label]
     usage = total(kind.usage for kind in kinds)
@@ -82,7 +83,9 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
     choices: Mapping[str, str] = options["choices"]
     about = " ".join(f"{label} {text}" for label, text in choices.items())
     async with run.timeline.stage("retrieval"):
-        shown = await run.children.compute("retrieval", lambda: select(passages(readings), about, run.prompt_tokens))
+        shown = await run.children.compute(
+            f"retrieval:{document_id}", lambda: select(passages(readings), about, run.prompt_tokens)
+        )
     if not shown:
         return _Kind(document_id=document_id, usage=TokenUsage())
     listed = "\n".join(f"{label}: {text}" for label, text in choices.items())
@@ -93,11 +96,11 @@ async def _kind(run: Run, document_id: str, readings: Sequence[Reading]) -> _Kin
         max_output_tokens=_MAX_OUTPUT_TOKENS,
     )
     spec.config.output_choices.extend(choices)
-    generated = await generate(spec, run.children, run.timeline, stage="classify")
+    generated = await generate(spec, run.children, run.timeline, run.turns, stage="classify")
     label = generated.text.strip()
     async with run.timeline.stage("verify"):
         evidence = await run.children.compute(
-            "verify", lambda: best_line(readings, shown, f"{label} {choices.get(label, '')}")
+            f"verify:{document_id}", lambda: best_line(readings, shown, f"{label} {choices.get(label, '')}")
         )
     return _Kind(document_id=document_id, label=label, evidence=evidence, usage=generated.usage)
 

@@ -53,11 +53,20 @@ class Locator:
         readings: Everything that was recognized.
         shown: The passages that the model saw.
         question: The caller's; a value that stands several times is taken next to the question's words.
+        check: Called for every claim and reading; what it raises ends the search.
     """
 
-    def __init__(self, readings: Sequence[Reading], shown: Sequence[Passage], question: str) -> None:
+    def __init__(
+        self,
+        readings: Sequence[Reading],
+        shown: Sequence[Passage],
+        question: str,
+        *,
+        check: Callable[[], None] = lambda: None,
+    ) -> None:
         self._readings = readings
         self._question = question
+        self._check = check
         self._texts = [reading.once(_searchable) for reading in readings]
         self._labels: dict[int, Labels] = {}
         self._shown = [frozenset[int]() for _ in readings]
@@ -71,7 +80,9 @@ class Locator:
         wanted = list(forms(claim, self._question))
         for finder in _FINDERS:
             for form in wanted:
-                places = [(index, span) for index, text in enumerate(self._texts) for span in finder(form, text)]
+                places = [
+                    (index, span) for index in range(len(self._texts)) for span in self._spans(finder, form, index)
+                ]
                 if _says_little(form):
                     places = [(i, span) for i, span in places if self._labels_of(i).near(span.start, span.end)]
                 if places:
@@ -79,6 +90,10 @@ class Locator:
                     index, span = max(places, key=lambda place: self._weight(*place))
                     return anchored(self._readings[index], span)
         return None
+
+    def _spans(self, finder: Callable[[str, Text], Iterable[Span]], form: str, index: int) -> Iterable[Span]:
+        self._check()
+        return finder(form, self._texts[index])
 
     def support(self, wanted: Sequence[str]) -> Evidence | None:
         """Gives the line that has most of some words, for an answer that stands nowhere itself: "yes".
@@ -118,7 +133,7 @@ class Locator:
 
     def _labels_of(self, index: int) -> Labels:
         if index not in self._labels:
-            self._labels[index] = Labels(self._readings[index], self._question)
+            self._labels[index] = Labels(self._readings[index], self._texts[index], self._question)
         return self._labels[index]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from triptych.core.schema_values import Leaf, ListOf, ObjectOf, leaves, wanted_values
@@ -13,6 +14,7 @@ from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
 from triptych.workers.reasoning.assembly import Assembly, Found, Rows
 from triptych.workers.reasoning.candidates import Outcome, of_cell, of_finding, of_hit
+from triptych.workers.reasoning.children import Children, unit_of
 from triptych.workers.reasoning.columns import is_head, items
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import Finder, Finding
@@ -62,6 +64,7 @@ async def extract(
     schema: Mapping[str, Any],
     finder: Finder,
     readings: Sequence[Reading],
+    children: Children,
     *,
     instructions: str = "",
     min_confidence: float = 0.0,
@@ -73,6 +76,7 @@ async def extract(
         schema: That `wanted_values` takes.
         finder: Answers questions over the same readings.
         readings: Everything that was recognized.
+        children: Works on them away from the loop.
         instructions: The caller's words on what is wanted; every question begins with them.
         min_confidence: Values that are less sure are NOT_FOUND, 0 to 1.
         max_evidence_count: Pieces of evidence of one value, at most.
@@ -83,9 +87,9 @@ async def extract(
         TriptychError: What a retry may cure, a time limit or a cancellation of a child.
     """
     root = wanted_values(schema)
-    search = _Search(finder, readings, instructions.strip())
+    search = _Search(finder, readings, children, instructions.strip())
     places = list(leaves(root))
-    await asyncio.to_thread(search.look)
+    await children.compute(unit_of("habits"), search.look)
     found = dict(
         zip(
             (path for path, _ in places),
@@ -94,7 +98,7 @@ async def extract(
         )
     )
     assembly = Assembly(found, min_confidence=min_confidence, max_evidence_count=max_evidence_count)
-    made = await asyncio.to_thread(assembly.document, root, schema)
+    made = await children.compute(unit_of("assembly"), lambda: assembly.document(root, schema))
     return Extraction(
         output_json=made.output_json,
         values=made.values,
@@ -108,9 +112,10 @@ async def extract(
 
 
 class _Search:
-    def __init__(self, finder: Finder, readings: Sequence[Reading], instructions: str) -> None:
+    def __init__(self, finder: Finder, readings: Sequence[Reading], children: Children, instructions: str) -> None:
         self._finder = finder
         self._readings = readings
+        self._children = children
         self._instructions = instructions
         self._asking = asyncio.Semaphore(MAX_QUESTIONS)
         documents: dict[str, list[str]] = {}
@@ -129,14 +134,15 @@ class _Search:
     async def place(self, path: tuple[str, ...], place: Leaf | ListOf) -> Found:
         one = wanted(path, place)
         if isinstance(place, Leaf):
-            return await self._value(one, place)
-        if isinstance(place.items, ObjectOf):
-            return await asyncio.to_thread(self._rows, place.items)
-        assert isinstance(place.items, Leaf)
-        return await self._listed(one, place.items)
+            return await self._value(path, one, place)
+        items = place.items
+        if isinstance(items, ObjectOf):
+            return await self._children.compute(unit_of("rows", *path), lambda: self._rows(items))
+        assert isinstance(items, Leaf)
+        return await self._listed(path, one, items)
 
-    async def _value(self, one: Wanted, leaf: Leaf) -> Outcome:
-        hits = await asyncio.to_thread(self._hits, one)
+    async def _value(self, path: tuple[str, ...], one: Wanted, leaf: Leaf) -> Outcome:
+        hits = await self._children.compute(unit_of("labels", *path), lambda: self._hits(one))
         labels = [of_hit(hit, self._readings) for hit in hits]
         if settled(labels, hits):
             return weighed(labels, hits, None)
@@ -149,13 +155,13 @@ class _Search:
         found = labelled(self._readings, self._pages, self._habits, one)
         return found or unlabelled(self._readings, self._habits, one)
 
-    async def _listed(self, one: Wanted, leaf: Leaf) -> Rows:
+    async def _listed(self, path: tuple[str, ...], one: Wanted, leaf: Leaf) -> Rows:
         """Gives the items that the model lists and that a document has."""
         finding = await self._ask(one.question)
-        locator = Locator(self._readings, (), one.question)
+        locator = Locator(self._readings, (), one.question, check=self._children.check)
         listed: list[Outcome] = []
         for part in _parts(finding.value):
-            evidence = await asyncio.to_thread(locator.find, part)
+            evidence = await self._children.compute(unit_of("item", *path, part), partial(locator.find, part))
             own = Finding(
                 status=finding.status,
                 value=part,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -10,7 +11,7 @@ from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
 from triptych.workers.reasoning.asking import Asking
-from triptych.workers.reasoning.children import Children
+from triptych.workers.reasoning.children import Children, unit_of
 from triptych.workers.reasoning.choosing import Choice, choose, uncited
 from triptych.workers.reasoning.confidence import probability
 from triptych.workers.reasoning.evidence import Locator
@@ -57,6 +58,7 @@ class Finder:
         found: All passages of it.
         children: Runs the child jobs.
         timeline: Told of every stage.
+        turns: See `generate`.
         prompt: What the answering model is told; the question can stand in it.
         generation: Options of the answering model.
         prompt_tokens: How much of the documents the model sees, in estimated tokens.
@@ -70,6 +72,7 @@ class Finder:
         found: Sequence[Passage],
         children: Children,
         timeline: Timeline,
+        turns: asyncio.Semaphore,
         *,
         prompt: Prompt,
         generation: GenerationConfig,
@@ -81,6 +84,7 @@ class Finder:
         self._passages = found
         self._children = children
         self._timeline = timeline
+        self._turns = turns
         self._prompt = prompt
         self._generation = generation
         self._prompt_tokens = prompt_tokens
@@ -97,13 +101,17 @@ class Finder:
             TriptychError: What a retry may cure, a time limit or a cancellation of a child.
         """
         asking = Asking(question)
+        # The same may be asked of several documents at once.
+        about = (question, *dict.fromkeys(reading.document_id for reading in self._readings))
         async with self._timeline.stage("retrieval"):
             # Ranking and searching a long document takes a while: not on the loop that other questions share.
-            shown, read = await self._children.compute("retrieval", lambda: self._look(asking))
+            shown, read = await self._children.compute(unit_of("retrieval", *about), lambda: self._look(asking))
         worked_out = bool(read) and read[0].computed
         generated = await self._ask(question, shown, read) if shown and not worked_out else VisionResult()
         async with self._timeline.stage("verify"):
-            choice = await self._children.compute("verify", lambda: self._choose(asking, shown, read, generated))
+            choice = await self._children.compute(
+                unit_of("verify", *about), lambda: self._choose(asking, shown, read, generated)
+            )
         if choice is None:
             return Finding(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, usage=generated.usage)
         cut = "model" in choice.found_by and generated.finish_reason == FinishReason.FINISH_REASON_LENGTH
@@ -126,10 +134,10 @@ class Finder:
         system = self._prompt.filled(question=question.strip())
         fields = [(candidate.label, candidate.value) for candidate in read if candidate.label]
         spec = vision_spec(system, self._readings, shown, question, self._generation, fields)
-        return await generate(spec, self._children, self._timeline, stage="answer")
+        return await generate(spec, self._children, self._timeline, self._turns, stage="answer")
 
     def _choose(
         self, asking: Asking, shown: Sequence[Passage], read: Sequence[Candidate], generated: VisionResult
     ) -> Choice | None:
-        locator = Locator(self._readings, shown, asking.question)
+        locator = Locator(self._readings, shown, asking.question, check=self._children.check)
         return choose(asking, self._readings, shown, read, generated, locator, self._max_evidence_count)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from array import array
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 
 from triptych.workers.reasoning.terms import Term, terms
@@ -73,6 +73,14 @@ class Text:
     def terms(self) -> Sequence[Term]:
         """Its words."""
         return terms(self.source)
+
+    @cached_property
+    def by_stem(self) -> Mapping[str, list[Term]]:
+        """Its words by their stems, each in order."""
+        found: dict[str, list[Term]] = {}
+        for term in self.terms:
+            found.setdefault(term.stem, []).append(term)
+        return found
 
     @cached_property
     def values(self) -> Sequence[Value]:

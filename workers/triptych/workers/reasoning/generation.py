@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from triptych.core.errors import TriptychError
 from triptych.v1.job_pb2 import JobSpec
 from triptych.v1.vision_pb2 import GenerationConfig, VisionResult, VisionSpec
@@ -14,15 +16,24 @@ from triptych.workers.reasoning.timeline import Timeline, fill
 MAX_AT_ONCE = 8
 
 
-async def generate(spec: VisionSpec, children: Children, timeline: Timeline, *, stage: str) -> VisionResult:
+async def generate(
+    spec: VisionSpec, children: Children, timeline: Timeline, turns: asyncio.Semaphore, *, stage: str
+) -> VisionResult:
     """Runs a job of the generating model.
+
+    Args:
+        spec: What to do.
+        children: Runs it.
+        timeline: Told of it once it is its turn.
+        turns: Of its request: it bounds how many run at once.
+        stage: What it is called.
 
     Raises:
         StageFailed: The model failed.
         TriptychError: What a retry may cure, a time limit or a cancellation of the child.
     """
     try:
-        async with timeline.stage(stage) as entry:
+        async with turns, timeline.stage(stage) as entry:
             outcome = await children.run(JobSpec(vision=spec), stage=stage)
             fill(entry, outcome)
     except TriptychError as error:

@@ -23,6 +23,8 @@ from triptych.workers.reasoning.timeline import Timeline, fill
 
 ResultT = TypeVar("ResultT")
 
+# Documents of one request on their way through the readers: an archive may hold hundreds.
+MAX_READ_AT_ONCE = 16
 _READ_TYPES = DOCUMENT_TYPES | IMAGE_TYPES | AUDIO_TYPES | {PDF_TYPE}
 
 
@@ -64,7 +66,9 @@ async def gather(request: ReasoningSpec, children: Children, timeline: Timeline)
     async with timeline.stage("ingest"):
         await together(ingest.look(one) for one in found)
     for index, one in enumerate(found):
-        check_parts(one.document, index, one.report.media_type)
+        # What is no document has neither pages nor clips, and is told as that.
+        if not one.report.HasField("error"):
+            check_parts(one.document, index, one.report.media_type)
     await together(ingest.process(one, _Root()) for one in found if not one.report.HasField("error"))
     whole = [each for one in found for each in one.all()]
     failed = [one for one in whole if one.report.HasField("error")]
@@ -110,6 +114,7 @@ class _Ingest:
         self._config = request.config
         self._children = children
         self._timeline = timeline
+        self._turns = asyncio.Semaphore(MAX_READ_AT_ONCE)
         self._ids = {document.document_id for document in request.documents}
 
     async def look(self, one: Gathered) -> None:
@@ -141,18 +146,24 @@ class _Ingest:
         one.report.media_type = converted.contents.media_type
         if converted.contents.text is not None:
             # A million words take a while: not on the loop that other jobs share.
-            one.readings.append(
-                await asyncio.to_thread(read_text, one.document.document_id, converted.contents, title=_title(one))
-            )
+            document_id, title = one.document.document_id, _title(one)
+            try:
+                one.readings.append(
+                    await self._children.compute(
+                        f"text:{document_id}", lambda: read_text(document_id, converted.contents, title=title)
+                    )
+                )
+            except TriptychError as error:
+                self._keep("unpack", error, one)
         for member in converted.members:
             inner = self._member(one, member.path, member.source)
             one.members.append(inner)
             if member.error is not None:
                 self._keep("unpack", member.error, inner)
         await together(self.look(member) for member in one.members if not member.report.HasField("error"))
-        await together(
-            self.process(member, root, depth + 1) for member in one.members if not member.report.HasField("error")
-        )
+        known = [member for member in one.members if not member.report.HasField("error")]
+        self._timeline.expect(len(known))
+        await together(self.process(member, root, depth + 1) for member in known)
 
     async def _watch(self, one: Gathered, root: _Root, depth: int) -> None:
         """Reads what a video shows, and hears what is said in it."""
@@ -166,6 +177,7 @@ class _Ingest:
         ]
         if converted.frames is not None and pages:
             work.append(self._read(one, converted.frames, pages, frames_ms=frames_ms))
+        self._timeline.expect(len(work))
         await together(work)
         # Whoever was ready first: the same documents make the same prompt.
         one.readings.sort(key=lambda reading: not reading.page_number)
@@ -177,7 +189,7 @@ class _Ingest:
             # One at a time, or what is left of the limits would be counted twice.
             async with root.turn, self._timeline.stage("unpack"):
                 return await self._children.convert(
-                    f"unpack {document_id}",
+                    f"unpack:{document_id}",
                     one.document.input,
                     one.report.media_type,
                     spent=root.spent,
@@ -206,15 +218,17 @@ class _Ingest:
                 outcome = await self._run(self._transcription(one), entry)
                 audio_ms = outcome.result.transcription.audio_duration_ms
                 await self._timeline.moved(entry, _whole(audio_ms, ProgressUnit.PROGRESS_UNIT_AUDIO_MS))
+            transcript = outcome.result.transcription
+            document_id, title = one.document.document_id, _title(one)
+            one.readings += await self._children.readings(
+                f"transcript:{document_id}",
+                _key(outcome, document_id, title),
+                lambda: [read_recording(document_id, transcript, title=title)],
+            )
         except TriptychError as error:
             self._keep("transcription", error, one)
             return
-        transcript = outcome.result.transcription
         one.report.audio_duration_ms = _used_ms(one.document, transcript)
-        document_id, title = one.document.document_id, _title(one)
-        one.readings += await self._children.readings(
-            _key(outcome, document_id, title), lambda: [read_recording(document_id, transcript, title=title)]
-        )
 
     async def _read(
         self, one: Gathered, source: InputSource, pages: Sequence[PageRange], *, frames_ms: Sequence[int] = ()
@@ -225,29 +239,31 @@ class _Ingest:
                 outcome = await self._run(self._ocr(source, pages), entry)
                 page_count = len(outcome.result.ocr.pages)
                 await self._timeline.moved(entry, _whole(page_count, ProgressUnit.PROGRESS_UNIT_PAGE))
+            read = [page for page in outcome.result.ocr.pages if self._is_read(page, one)]
+            document_id, title = one.document.document_id, _title(one)
+            one.readings += await self._children.readings(
+                f"pages:{document_id}",
+                _key(outcome, document_id, title, *frames_ms),
+                lambda: [
+                    read_page(
+                        document_id, page, title=title, frame_ms=frames_ms[page.page_number - 1] if frames_ms else None
+                    )
+                    for page in read
+                ],
+            )
         except TriptychError as error:
             self._keep("ocr", error, one)
             return
-        read = [page for page in outcome.result.ocr.pages if self._is_read(page, one)]
         one.report.page_count = len(read)
-        document_id, title = one.document.document_id, _title(one)
-        one.readings += await self._children.readings(
-            _key(outcome, document_id, title, *frames_ms),
-            lambda: [
-                read_page(
-                    document_id, page, title=title, frame_ms=frames_ms[page.page_number - 1] if frames_ms else None
-                )
-                for page in read
-            ],
-        )
         if one.report.HasField("error") and not one.readings:
             self._keep("ocr", from_status(one.report.error), one)
 
     async def _run(self, spec: JobSpec, entry: StageReport) -> ChildOutcome:
         """Runs a child and tells how far it is."""
-        outcome = await self._children.run(
-            spec, stage=entry.stage, on_progress=lambda progress: self._timeline.moved(entry, progress)
-        )
+        async with self._turns:
+            outcome = await self._children.run(
+                spec, stage=entry.stage, on_progress=lambda progress: self._timeline.moved(entry, progress)
+            )
         fill(entry, outcome)
         return outcome
 

@@ -11,6 +11,8 @@ from triptych.workers.reasoning.readings import Quad, Reading
 # A line this long is running text: two side by side are columns, not a label and its value.
 RUNNING_TEXT_CHARS = 30
 CELL_GAP = " | "
+# Lines before and after one that its row is looked for in: a few rows of a wide table.
+_MAX_NEAR = 128
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,14 +94,19 @@ def _overlap(one: Box, other: Box) -> bool:
 
 
 def _near(boxes: Sequence[Box]) -> list[list[int]]:
-    """Gives, for every line, the others at most a few line heights above or below: all that its row may hold."""
-    order = sorted(range(len(boxes)), key=lambda index: boxes[index].top)
+    """Gives, for every line, others at most a few line heights above or below: all that its row may hold.
+
+    Of very many there, those that are nearest in height, then those beside it.
+    """
+    order = sorted(range(len(boxes)), key=lambda index: (boxes[index].top, boxes[index].left))
     tops = [boxes[index].top for index in order]
-    near = []
-    for own, box in enumerate(boxes):
+    near: list[list[int]] = [[] for _ in boxes]
+    for at, own in enumerate(order):
+        box = boxes[own]
         reach = 3 * (box.bottom - box.top)
-        window = order[bisect_left(tops, box.top - reach) : bisect_right(tops, box.bottom + reach)]
-        near.append([index for index in window if index != own])
+        first = max(bisect_left(tops, box.top - reach), at - _MAX_NEAR)
+        last = min(bisect_right(tops, box.bottom + reach), at + _MAX_NEAR + 1)
+        near[own] = order[first:at] + order[at + 1 : last]
     return near
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from triptych.core.errors import FieldInvalid
@@ -12,7 +11,7 @@ from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence, QuoteMatch
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import NOT_FOUND
-from triptych.workers.reasoning.generation import MAX_AT_ONCE, generate, told
+from triptych.workers.reasoning.generation import generate, told
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import count_tokens
@@ -44,13 +43,11 @@ async def minutes(run: Run) -> Outcome:
     if not heard and not any(one.report.audio_duration_ms for one in run.gathered):
         raise FieldInvalid("documents", f"the pipeline {run.plan.name!r} needs a recording")
     sections: dict[str, Section] = run.plan.outcome.options["sections"]
-    gate = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def said(section: Section, part: str) -> tuple[list[str], TokenUsage]:
         options = run.request.config.generation
         spec = told(section.prompt.filled(), part, options, max_output_tokens=DEFAULT_OUTPUT_TOKENS)
-        async with gate:
-            generated = await generate(spec, run.children, run.timeline, stage="summarize")
+        generated = await generate(spec, run.children, run.timeline, run.turns, stage="summarize")
         lines = [line for line in lines_of(generated) if _belongs(line, section.words)]
         return lines, generated.usage
 
@@ -60,6 +57,7 @@ async def minutes(run: Run) -> Outcome:
         for reading in heard
         for part in spoken_parts(reading, run.prompt_tokens, section.words)
     ]
+    run.timeline.expect(len(asked) - 1)
     answers = await together(said(sections[title], part) for title, part in asked)
     texts: dict[str, list[str]] = {title: [] for title in sections}
     for (title, _), (lines, _usage) in zip(asked, answers, strict=True):
@@ -67,7 +65,7 @@ async def minutes(run: Run) -> Outcome:
     usage = total(each for _, each in answers)
     async with run.timeline.stage("verify"):
         found = await run.children.compute(
-            "verify", lambda: {title: _placed(lines, heard) for title, lines in texts.items()}
+            "verify", lambda: {title: _placed(lines, heard, run.children.check) for title, lines in texts.items()}
         )
     return _written(found, usage, run.max_evidence_count)
 
@@ -101,9 +99,9 @@ def _belongs(text: str, words: Sequence[str]) -> bool:
     return not words or any({term.stem for term in terms(word)} <= stems for word in words)
 
 
-def _placed(texts: Sequence[str], heard: Sequence[Reading]) -> list[_Line]:
+def _placed(texts: Sequence[str], heard: Sequence[Reading], check: Callable[[], None]) -> list[_Line]:
     """Finds lines in the recordings, in their order; what begins where another does is left out."""
-    locator = Locator(heard, (), "")
+    locator = Locator(heard, (), "", check=check)
     by_id = {reading.document_id: index for index, reading in enumerate(heard)}
     speakers = {name for reading in heard for name in reading.speakers if name}
     found: dict[tuple[int, int], _Line] = {}

@@ -7,13 +7,14 @@ import json
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from triptych.core.pipelines.catalogue import Pipelines
+from triptych.core.pipelines.plan import Plan
 from triptych.core.pipelines.requests import applied, chosen
 from triptych.core.schema_values import asks_for_rows, leaves, wanted_values
 from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.ocr_pb2 import OcrMode
 from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.across import find
-from triptych.workers.reasoning.children import Children
+from triptych.workers.reasoning.children import Children, unit_of
 from triptych.workers.reasoning.classification import classify
 from triptych.workers.reasoning.extraction import extract
 from triptych.workers.reasoning.finding import NOT_FOUND, Finder
@@ -25,6 +26,9 @@ from triptych.workers.reasoning.retrieval import Passage, passages
 from triptych.workers.reasoning.run import Outcome, Run
 from triptych.workers.reasoning.summary import summarize
 from triptych.workers.reasoning.timeline import Timeline
+
+# Retrieval, the model, verification.
+_STAGES_OF_A_QUESTION = 3
 
 
 async def answer(
@@ -53,12 +57,13 @@ async def answer(
         TriptychError: What a retry may cure, a time limit or a cancellation of a child.
     """
     plan = await asyncio.to_thread(chosen, spec, pipelines)
-    request = checked(applied(spec, plan))
+    # A large schema takes a while to read: not on the loop that other jobs share.
+    request = await asyncio.to_thread(lambda: checked(applied(spec, plan)))
     run = Run(
         request=request,
         plan=plan,
         children=children,
-        timeline=Timeline(report, total=len(request.documents) + 1 + _step_count(request)),
+        timeline=Timeline(report, total=len(request.documents) + 1 + _step_count(request, plan)),
     )
     if has_layout:
         _ask_for_tables(request)
@@ -80,7 +85,7 @@ async def answer(
 async def _read(run: Run) -> None:
     run.gathered = await gather(run.request, run.children, run.timeline)
     run.readings = [reading for one in run.gathered for reading in one.readings]
-    run.passages = await run.children.compute("retrieval", lambda: passages(run.readings))
+    run.passages = await run.children.compute("passages", lambda: passages(run.readings))
 
 
 async def _retrieve(_run: Run) -> None:
@@ -88,8 +93,15 @@ async def _retrieve(_run: Run) -> None:
 
 
 async def _answer_question(run: Run) -> None:
+    asked = 0
+
     async def finder(readings: Sequence[Reading]) -> Finder:
-        return _finder(run, readings, await run.children.compute("retrieval", lambda: passages(readings)))
+        nonlocal asked
+        asked += 1
+        if asked > 1:
+            run.timeline.expect(_STAGES_OF_A_QUESTION)
+        unit = unit_of("passages", *(reading.document_id for reading in readings))
+        return _finder(run, readings, await run.children.compute(unit, lambda: passages(readings)))
 
     finding = await find(
         run.request.question,
@@ -115,6 +127,7 @@ async def _extract(run: Run) -> None:
             # It looks beside labels and in tables itself, for what a schema says of a value.
             _finder(run, run.readings, run.passages, reads_off=False),
             run.readings,
+            run.children,
             instructions=run.request.question,
             min_confidence=run.request.config.min_confidence,
             max_evidence_count=run.max_evidence_count,
@@ -165,11 +178,21 @@ STAGES: Mapping[str, Callable[[Run], Awaitable[None]]] = {
 }
 
 
-def _step_count(request: ReasoningSpec) -> int:
-    """Gives how many stages there will be after the documents: a question is three, with a schema there are several."""
-    if not request.output_json_schema:
-        return 3
-    return 1 + 3 * sum(1 for _ in leaves(wanted_values(json.loads(request.output_json_schema))))
+def _step_count(request: ReasoningSpec, plan: Plan) -> int:
+    """Gives how many stages there will be after the documents; those that find more to do say so."""
+    retrieves = plan.has("retrieve") and bool(request.question.strip())
+    match plan.outcome.name:
+        case "extract":
+            return 1 + _STAGES_OF_A_QUESTION * sum(
+                1 for _ in leaves(wanted_values(json.loads(request.output_json_schema)))
+            )
+        case "summarize":
+            return retrieves + 2
+        case "classify":
+            return 3 * len(request.documents)
+        case "minutes":
+            return 2
+    return _STAGES_OF_A_QUESTION
 
 
 def _ask_for_tables(request: ReasoningSpec) -> None:
@@ -194,6 +217,7 @@ def _finder(run: Run, readings: Sequence[Reading], found: Sequence[Passage], *, 
         found,
         run.children,
         run.timeline,
+        run.turns,
         prompt=run.plan.outcome.options["prompt"],
         generation=run.request.config.generation,
         prompt_tokens=run.prompt_tokens,

@@ -19,8 +19,9 @@ Quad = tuple[float, ...]
 """Corners x0, y0, ... x3, y3, normalized to the upright page, clockwise in reading direction from the text's own top
 left."""
 
-# Measured: a word with its mark, its quad and what searches make of its signs.
-_WORD_BYTES, _SIGN_BYTES = 520, 40
+# Measured: a word with its mark, its quad and what searches make of its signs; a reading without any; a table, by
+# what it takes on the wire.
+_WORD_BYTES, _SIGN_BYTES, _READING_BYTES, _TABLE_FACTOR = 520, 40, 1600, 4
 _WORD = re.compile(r"\S+")
 
 
@@ -97,7 +98,8 @@ class Reading:
 
     def nbytes(self) -> int:
         """Estimates the memory that it takes with all that is made of it."""
-        return _WORD_BYTES * len(self.marks) + _SIGN_BYTES * len(self.text)
+        tables = _TABLE_FACTOR * sum(table.ByteSize() for table in self.tables)
+        return _READING_BYTES + _WORD_BYTES * len(self.marks) + _SIGN_BYTES * len(self.text) + tables
 
     @property
     def is_text(self) -> bool:

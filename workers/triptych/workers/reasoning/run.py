@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -9,6 +10,7 @@ from triptych.core.pipelines.plan import Plan
 from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence, ReasoningSpec
 from triptych.workers.reasoning.children import Children
+from triptych.workers.reasoning.generation import MAX_AT_ONCE
 from triptych.workers.reasoning.ingest import Gathered
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.request import DEFAULT_EVIDENCE
@@ -54,6 +56,7 @@ class Run:
         readings: Everything that was recognized; from stage "read" on.
         passages: All of it in passages; from stage "read" on.
         outcome: From the stage that gives it on.
+        turns: Of the questions to the model.
     """
 
     request: ReasoningSpec
@@ -64,6 +67,7 @@ class Run:
     readings: list[Reading] = field(default_factory=list)
     passages: list[Passage] = field(default_factory=list)
     outcome: Outcome | None = None
+    turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
     @property
     def prompt_tokens(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Sequence
 
@@ -10,7 +9,7 @@ from triptych.v1.reasoning_pb2 import AnswerStatus
 from triptych.v1.vision_pb2 import FinishReason, VisionResult
 from triptych.workers.reasoning.evidence import Locator, ground
 from triptych.workers.reasoning.finding import NOT_FOUND
-from triptych.workers.reasoning.generation import MAX_AT_ONCE, generate, told
+from triptych.workers.reasoning.generation import generate, told
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.layout import CELL_GAP
 from triptych.workers.reasoning.prompts import document_text, says_not_found
@@ -37,10 +36,13 @@ async def summarize(run: Run) -> Outcome:
             shown = await run.children.compute("retrieval", lambda: select(shown, question, run.prompt_tokens))
     said = _Said(run)
     parts = [document_text(run.readings, part) for part in packed(shown, run.prompt_tokens)]
+    run.timeline.expect(len(parts) - 1)
     found = await said.each("prompt", parts)
     while len(found) > 1:
         # Summaries of parts are parts again; joined by as many as fit, at least two, they become fewer.
-        found = await said.each("combine", joined(found, run.prompt_tokens))
+        parts = joined(found, run.prompt_tokens)
+        run.timeline.expect(len(parts))
+        found = await said.each("combine", parts)
     text = "\n".join(found[0][: _sentences(run)]) if found else ""
     usage = total(said.usages)
     if not text:
@@ -48,7 +50,11 @@ async def summarize(run: Run) -> Outcome:
     async with run.timeline.stage("verify"):
         grounding = await run.children.compute(
             "verify",
-            lambda: ground(text, Locator(run.readings, shown, question), max_evidence_count=run.max_evidence_count),
+            lambda: ground(
+                text,
+                Locator(run.readings, shown, question, check=run.children.check),
+                max_evidence_count=run.max_evidence_count,
+            ),
         )
     return Outcome(
         status=AnswerStatus.ANSWER_STATUS_ANSWERED,
@@ -106,7 +112,6 @@ class _Said:
     def __init__(self, run: Run) -> None:
         self.usages = [VisionResult().usage]
         self._run = run
-        self._gate = asyncio.Semaphore(MAX_AT_ONCE)
 
     async def each(self, prompt: str, parts: Sequence[str]) -> list[list[str]]:
         """Gives the sentences that the model chooses of each part."""
@@ -124,8 +129,7 @@ class _Said:
             run.request.config.generation,
             max_output_tokens=DEFAULT_OUTPUT_TOKENS,
         )
-        async with self._gate:
-            generated = await generate(spec, run.children, run.timeline, stage="summarize")
+        generated = await generate(spec, run.children, run.timeline, run.turns, stage="summarize")
         self.usages.append(generated.usage)
         return lines_of(generated)
 

@@ -38,7 +38,7 @@ class Timeline:
 
     Args:
         report: Told of every event.
-        total: Stages that there will be, for the percentage.
+        total: Stages that there will be as far as is known, for the percentage; see `expect`.
     """
 
     def __init__(self, report: Callable[[JobEvent], Awaitable[None]], *, total: int) -> None:
@@ -54,6 +54,10 @@ class Timeline:
         """Stages that ended well, in order of start."""
         return [step.report for step in self._steps if step.ended]
 
+    def expect(self, more: int) -> None:
+        """Says that there will be more stages than was thought, or (negative) fewer; the percentage never falls."""
+        self._total = max(len(self._steps), self._total + more)
+
     @asynccontextmanager
     async def stage(self, name: str) -> AsyncIterator[StageReport]:
         """Times one stage; the body may fill in the job, the model and whether it was cached.
@@ -62,6 +66,7 @@ class Timeline:
         """
         step = _Step(report=StageReport(stage=name))
         self._steps.append(step)
+        self._total = max(self._total, len(self._steps))
         begun = time.monotonic()
         await self._tell(name)
         yield step.report
@@ -93,7 +98,7 @@ class Timeline:
 
     def _progress(self, name: str) -> JobProgress:
         done = sum(step.share for step in self._steps)
-        # A child that begins anew, or a stage nobody expected, takes nothing back.
+        # A child that begins anew, or stages that turn up later, take nothing back.
         self._percent = max(self._percent, min(100, int(100 * done / self._total)))
         alike = [step.progress for step in self._steps if step.report.stage == name]
         known = [progress for progress in alike if progress.total_unit_count]
