@@ -92,7 +92,7 @@ def _verdict(said: str, asking: Asking, locator: Locator) -> Grounding | None:
     """Gives a yes or no with the line that it rests on, where there is one; None: it is no such answer."""
     if not asking.yes_no or len(said.split()) > 1:
         return None
-    evidence = locator.support(asking.words)
+    evidence = locator.support(asking.words, said)
     if evidence is None:
         return None
     evidence.evidence_id = "e1"

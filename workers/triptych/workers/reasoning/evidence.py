@@ -10,7 +10,8 @@ from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
 from triptych.workers.reasoning.anchors import anchored
 from triptych.workers.reasoning.claims import Claim, claims, forms
 from triptych.workers.reasoning.folding import Text
-from triptych.workers.reasoning.matching import Span, exact_spans, fuzzy_spans, restated_spans, value_spans
+from triptych.workers.reasoning.layout import rows
+from triptych.workers.reasoning.matching import Span, exact_spans, fuzzy_spans, negated, restated_spans, value_spans
 from triptych.workers.reasoning.proximity import Labels
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
@@ -25,6 +26,7 @@ _FINDERS: tuple[Callable[[str, Text], Iterable[Span]], ...] = (
 )
 # Words of judgement: found somewhere on a page, they prove nothing.
 _VERDICT = re.compile(r"(yes|no|true|false|ja|nein|oui|non|si|s[ií]|nee|both|neither)\b[.,!]?", re.IGNORECASE)
+_DENIAL = re.compile(r"(no|false|nein|non|nee)\b[.,!]?", re.IGNORECASE)
 # What the model was shown is likelier what it copied from.
 _SHOWN_BONUS = 0.5
 # A line that has so many of the question's words is what "yes" rests on.
@@ -80,26 +82,39 @@ class Locator:
                     return anchored(self._readings[index], span)
         return None
 
-    def support(self, wanted: Sequence[str]) -> Evidence | None:
+    def support(self, wanted: Sequence[str], said: str) -> Evidence | None:
         """Gives the line that has most of some words, for an answer that stands nowhere itself: "yes".
 
         Args:
             wanted: Stems of the question's content words.
+            said: The answer.
 
         Returns:
-            None if no line has most of them.
+            None if no line has most of them, or one that has as many says the contrary.
         """
         best, place = _SUPPORT * len(set(wanted)), None
+        contrary = 0.0
+        denied = (_DENIAL.fullmatch(said.strip()) is not None) != negated(self._question)
         for index, reading in enumerate(self._readings):
             for line in sorted(self._shown[index]):
                 start, end = reading.lines[line]
                 score = len({term.stem for term in content_terms(reading.text[start:end])} & set(wanted))
-                if score and score >= best and (place is None or score > best):
+                if not score or score < best:
+                    continue
+                if self._denies(index, line) != denied:
+                    contrary = max(contrary, score)
+                elif place is None or score > best:
                     best, place = score, (index, start, end)
-        if place is None:
+        if place is None or contrary >= best:
             return None
         index, start, end = place
         return anchored(self._readings[index], Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_EXACT))
+
+    def _denies(self, index: int, line: int) -> bool:
+        """Whether a line says no: itself, or a bare "no" in its row."""
+        reading = self._readings[index]
+        texts = {one: reading.text[slice(*reading.lines[one])] for one in reading.once(_row_mates)[line]}
+        return negated(texts[line]) or any(_DENIAL.fullmatch(text.strip()) for text in texts.values())
 
     def nearness(self, evidence: Evidence) -> float:
         """Gives how near the question's words stand to a place, 0 to 1: in its row, above it, or elsewhere."""
@@ -152,6 +167,11 @@ def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Groundi
 
 def _searchable(reading: Reading) -> Text:
     return Text(reading.text)
+
+
+def _row_mates(reading: Reading) -> dict[int, tuple[int, ...]]:
+    """Gives the lines of the row of every line."""
+    return {line: row.lines for row in rows(reading) for line in row.lines}
 
 
 def _says_little(form: str) -> bool:
