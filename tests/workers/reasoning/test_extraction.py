@@ -198,6 +198,15 @@ async def test_documents_that_contradict_each_other_show_both_sides():
     assert "the documents differ" in result.answer.text
 
 
+async def test_a_conflict_shows_the_other_side_however_many_say_the_same():
+    contents = [PDF + str(number).encode() for number in range(12)]
+    results = {one: pages(page((0.1, 0.1, "Total due"), (0.5, 0.1, "$610.00"))) for one in contents}
+    results[contents[-1]] = pages(page((0.1, 0.1, "Total due"), (0.5, 0.1, "$710.00")))
+    result = await extracted(of(total_due=NUMBER), Script(results), *contents, max_evidence_count=3)
+    assert (result.answer.status, output(result)) == (CONFLICTING, {"total_due": 610})
+    assert [one.quote for one in result.evidence] == ["$610.00", "$710.00", "$610.00"]
+
+
 async def test_sentences_of_two_documents_contradict_each_other_too():
     one, other = (paragraph(f"The monthly rent is {rent} euros, in advance") for rent in (500, 600))
     children = Script({PDF: pages(one), PNG: pages(other)}, {"rent": "600 euros"})
