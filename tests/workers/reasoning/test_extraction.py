@@ -14,6 +14,7 @@ from triptych.core.errors import FieldInvalid
 from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrMode, OcrPage, OcrTable, OcrTableCell
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, ReasoningResult
+from triptych.v1.vision_pb2 import FinishReason
 from triptych.workers.kinds.document_check import check_document
 from triptych.workers.reasoning.pipeline import answer
 
@@ -391,6 +392,19 @@ async def test_recordings_are_extracted_from_too():
     result = await extracted(of(due_date=DATE), children, WAV)
     assert output(result) == {"due_date": "2024-03-15"}
     assert result.evidence[0].audio.start_ms > 0
+
+
+@pytest.mark.parametrize(("said", "items"), [("10 pens\n20 pens\n3", [10, 20]), ("3", [])])
+async def test_of_a_list_that_was_cut_the_last_item_is_left_out(said, items):
+    sheet = paragraph("10 pens", "20 pens", "30 pens", "at least 3")
+    children = Script({PNG: pages(sheet)}, {"List every": said})
+    children.finish = FinishReason.FINISH_REASON_LENGTH
+    schema = of(pens={"type": "array", "items": {"type": "integer"}})
+    result = await extracted(schema, children)
+    assert result.answer.status == PARTIAL
+    assert (output(result)["pens"] if items else result.answer.output_json) == (items or "")
+    if not items:
+        assert of_value(result, "/pens").status == PARTIAL
 
 
 async def test_a_document_may_be_a_list_itself():

@@ -27,9 +27,11 @@ class Rows:
 
     Attributes:
         items: Of each item, its values by path; the path of an item that is itself a value is empty.
+        whole: Whether these are all, as far as anybody knows.
     """
 
     items: Sequence[Mapping[Path, Outcome]]
+    whole: bool = True
 
 
 Found: TypeAlias = Outcome | Rows
@@ -145,7 +147,7 @@ class Assembly:
         return whole
 
     def _list(self, node: ListOf, path: Path, at: tuple[str | int, ...], rows: Rows, *, needed: bool) -> _Part:
-        whole = _Part(json=[])
+        whole = _Part(json=[], whole=rows.whole)
         phrase = wanted(path, node).phrase
         for item in rows.items:
             index = len(whole.json)
@@ -162,7 +164,8 @@ class Assembly:
             whole.lines.append((phrase, part.told))
             whole.found = True
         if not whole.json:
-            whole.told = [(pointer(*at), Outcome())]
+            status = AnswerStatus.ANSWER_STATUS_NOT_FOUND if rows.whole else AnswerStatus.ANSWER_STATUS_PARTIAL
+            whole.told = [(pointer(*at), Outcome(status=status))]
             whole.lines = [(phrase, whole.told)]
             whole.whole = not needed
             whole.json = None if node.nullable else []

@@ -153,11 +153,16 @@ class _Search:
         """Gives the items that the model lists and that a document has."""
         finding = await self._ask(one.question)
         locator = Locator(self._readings, (), one.question)
+        parts = _parts(finding.value)
+        cut = finding.status == AnswerStatus.ANSWER_STATUS_PARTIAL
+        if cut:
+            # Of "10, 20, 30" the model's limit may have left "10, 20, 3".
+            parts = parts[:-1]
         listed: list[Outcome] = []
-        for part in _parts(finding.value):
+        for part in parts:
             evidence = await asyncio.to_thread(locator.find, part)
             own = Finding(
-                status=finding.status,
+                status=AnswerStatus.ANSWER_STATUS_ANSWERED,
                 value=part,
                 evidence=[evidence] if evidence else [],
                 confidence=finding.confidence,
@@ -165,7 +170,7 @@ class _Search:
             candidate = of_finding(own, leaf, self._habits, self._readings)
             if candidate and not any(item.value == candidate.value for item in listed):
                 listed.append(weighed((), (), candidate))
-        return Rows(items=[{(): item} for item in listed])
+        return Rows(items=[{(): item} for item in listed], whole=not cut)
 
     def _rows(self, item: ObjectOf) -> Rows:
         names = {path: wanted(path, leaf) for path, leaf in leaves(item) if isinstance(leaf, Leaf)}
