@@ -394,6 +394,15 @@ async def test_recordings_are_extracted_from_too():
     assert result.evidence[0].audio.start_ms > 0
 
 
+@pytest.mark.parametrize("said", ["7 points\n7 points\n9 points", "7 points\n7 points\n7 points\n9 points"])
+async def test_equal_items_are_as_many_as_stand_in_the_document(said):
+    sheet = page((0.1, 0.1, "Scores"), (0.1, 0.13, "7 points"), (0.1, 0.16, "7 points"), (0.1, 0.19, "9 points"))
+    children = Script({PNG: pages(sheet)}, {"List every": said})
+    result = await extracted(of(scores={"type": "array", "items": {"type": "integer"}}), children)
+    assert output(result) == {"scores": [7, 7, 9]}
+    assert sorted(one.page.text_start for one in result.evidence) == [7, 16, 25]
+
+
 @pytest.mark.parametrize(("said", "items"), [("10 pens\n20 pens\n3", [10, 20]), ("3", [])])
 async def test_of_a_list_that_was_cut_the_last_item_is_left_out(said, items):
     sheet = paragraph("10 pens", "20 pens", "30 pens", "at least 3")

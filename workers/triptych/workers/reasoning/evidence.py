@@ -66,8 +66,13 @@ class Locator:
         for passage in shown:
             self._shown[passage.reading] |= passage.lines
 
-    def find(self, claim: str) -> Evidence | None:
-        """Gives the evidence of a claim; None if its words stand nowhere."""
+    def find(self, claim: str, taken: list[tuple[int, Span]] | None = None) -> Evidence | None:
+        """Gives the evidence of a claim; None if its words stand nowhere.
+
+        Args:
+            claim: Its words.
+            taken: Places that others have already: it gets another, which is added to them.
+        """
         if _VERDICT.fullmatch(claim.strip()):
             return None
         wanted = list(forms(claim, self._question))
@@ -77,8 +82,13 @@ class Locator:
                 if _says_little(form):
                     places = [(i, span) for i, span in places if self._labels_of(i).near(span.start, span.end)]
                 if places:
+                    places = [place for place in places if place not in (taken or ())]
+                    if not places:
+                        return None
                     # max() keeps the first of equals: document order.
                     index, span = max(places, key=lambda place: self._weight(*place))
+                    if taken is not None:
+                        taken.append((index, span))
                     return anchored(self._readings[index], span)
         return None
 
