@@ -12,6 +12,8 @@ from triptych.core.errors import FieldInvalid
 # Each of them may be a question to a model.
 MAX_VALUES = 100
 MAX_DEPTH = 16
+# Each is compared with what stands in the documents.
+MAX_CHOICES = 1000
 SCALARS = ("string", "number", "integer", "boolean")
 FORMATS = ("date", "date-time", "time", "email", "uri")
 # They make what is asked for depend on what is found, or leave open what that is.
@@ -232,6 +234,8 @@ class _Walk:
         self._count(at)
         if not schema["enum"] or any(isinstance(value, dict | list) for value in schema["enum"]):
             raise self._refused(f"{at}/enum", "choices can only be values")
+        if len(schema["enum"]) > MAX_CHOICES:
+            raise self._refused(f"{at}/enum", f"there are more than {MAX_CHOICES} choices")
         return Leaf(kind="choice", choices=tuple(schema["enum"]), **told)
 
     def _object(
