@@ -240,6 +240,21 @@ async def test_what_is_hardly_grounded_is_not_told(tmp_path: Path) -> None:
     assert (await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "INV-100"), pipelines)).answer.status == FOUND
 
 
+async def test_values_that_are_held_back_are_said_to_be_not_found(tmp_path: Path) -> None:
+    plan = "question: optional\nstages: [read, retrieve, extract, {verify: {min_groundedness: 0.9}}]\n"
+    spec = wanting("own", PNG)
+    spec.output_json_schema = json.dumps(
+        {"type": "object", "properties": {"invoice_number": {"type": "string"}, "paid": {"type": "boolean"}}}
+    )
+    result = await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "yes"), own(tmp_path, plan))
+    assert (result.answer.status, result.answer.output_json, list(result.evidence)) == (NOT_FOUND, "", [])
+    assert [(value.json_pointer, value.status) for value in result.values] == [
+        ("/invoice_number", NOT_FOUND),
+        ("/paid", NOT_FOUND),
+    ]
+    assert not any(value.raw or value.evidence_ids or value.HasField("confidence") for value in result.values)
+
+
 def test_an_answer_of_which_nobody_knows_how_sure_it_is_stays() -> None:
     unknown = Outcome(status=FOUND, text="x")
     assert held(unknown, min_confidence=1, min_groundedness=0) is unknown
