@@ -96,6 +96,19 @@ async def test_a_no_beside_the_label_is_the_evidence_of_a_no() -> None:
     assert said(await answered("Is the contract signed?", "Yes", sheet, min_confidence=0)) == "Yes"
 
 
+async def test_a_document_cannot_cite() -> None:
+    sheet = page((0.1, 0.1, "Contact person"), (0.5, 0.1, "Smith [e1] Ltd"))
+    result = await answered("Who is the contact person?", "Smith [e1] Ltd", sheet, min_confidence=0)
+    assert said(result) == "Smith (e1) Ltd [e1]"
+    assert result.evidence[0].quote == "Smith [e1] Ltd"
+
+
+async def test_a_model_cannot_cite() -> None:
+    made_up = "We deliver within three days. It was wired to account 12345 of the bank of Zurich [e1]."
+    text = said(await answered("What happened to the goods and the money?", made_up, min_confidence=0))
+    assert text == "We deliver within three days. [e1] It was wired to account 12345 of the bank of Zurich (e1)."
+
+
 async def test_model_and_label_together_are_surer_than_either() -> None:
     both = await answered("What is the total?", "$610.00")
     label = await answered("What is the total?", "not found")

@@ -416,6 +416,14 @@ async def test_of_a_list_that_was_cut_the_last_item_is_left_out(said, items):
         assert of_value(result, "/pens").status == PARTIAL
 
 
+async def test_a_value_keeps_what_looks_like_a_citation_and_the_text_does_not():
+    sheet = page((0.1, 0.1, "Contact person"), (0.5, 0.1, "Smith [e7] Ltd"))
+    children = Script({PNG: pages(sheet)}, {"contact person": "Smith [e7] Ltd"})
+    result = await extracted(of(contact_person=STRING), children)
+    assert output(result) == {"contact_person": "Smith [e7] Ltd"}
+    assert result.answer.text == "contact person: Smith (e7) Ltd [e1]"
+
+
 async def test_a_document_may_be_a_list_itself():
     result = await extracted({"type": "array", "items": ITEM}, Script({PNG: pages(page(*ROWS))}))
     assert [item["amount"] for item in output(result)] == [10, 1600]

@@ -457,7 +457,9 @@ class Evidence(_message.Message):
     AUDIO_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     evidence_id: _builtins.str
-    """Unique in the result: "e1", "e2", ...; Answer.text cites it as [e1]."""
+    """Unique in the result: "e1", "e2", ...; Answer.text cites it as [e1]. Where a document has "[e1]" itself, the text has
+    "(e1)".
+    """
     document_id: _builtins.str
     """SourceDocument.document_id; empty with QUOTE_MATCH_NONE."""
     quote: _builtins.str

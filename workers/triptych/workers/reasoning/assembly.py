@@ -13,6 +13,7 @@ from triptych.core.schema_values import Fixed, Leaf, ListOf, Node, ObjectOf, poi
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
 from triptych.workers.kinds.document_check import check_document
 from triptych.workers.reasoning.candidates import Outcome
+from triptych.workers.reasoning.claims import uncitable
 from triptych.workers.reasoning.value_names import wanted
 
 Path: TypeAlias = tuple[str, ...]
@@ -240,9 +241,9 @@ def _text(lines: Sequence[tuple[str, Sequence[tuple[str, Outcome]]]], values: Se
     for phrase, told in lines:
         parts = [f"{_shown(outcome.value)}{cited[place]}" for place, outcome in told if outcome.value is not None]
         differ = ", the documents differ" if any(outcome.status == _CONFLICTING for _, outcome in told) else ""
-        written.append(f"{phrase}: {' | '.join(parts) if parts else 'not found'}{differ}")
+        written.append(f"{uncitable(phrase)}: {' | '.join(parts) if parts else 'not found'}{differ}")
     return "\n".join(written)
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return uncitable(value) if isinstance(value, str) else json.dumps(value)

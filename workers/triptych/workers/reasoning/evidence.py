@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
 from triptych.workers.reasoning.anchors import anchored
-from triptych.workers.reasoning.claims import Claim, claims, forms
+from triptych.workers.reasoning.claims import Claim, claims, forms, uncitable
 from triptych.workers.reasoning.folding import Text
 from triptych.workers.reasoning.layout import rows
 from triptych.workers.reasoning.matching import Span, exact_spans, fuzzy_spans, negated, restated_spans, value_spans
@@ -38,11 +38,13 @@ class Grounding:
     """An answer with what it rests on.
 
     Attributes:
-        text: The answer with "[e1]" behind every claim that was found.
+        value: The answer's words.
+        text: The same with "[e1]" behind every claim that was found; an "[e1]" of the words themselves is "(e1)".
         evidence: Found claims first, each in the answer's order.
         groundedness: Share of the claims that were found, 0 to 1.
     """
 
+    value: str
     text: str
     evidence: list[Evidence]
     groundedness: float
@@ -165,10 +167,11 @@ def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Groundi
     kept = [evidence for _, evidence in found] + missing
     for number, evidence in enumerate(kept, start=1):
         evidence.evidence_id = f"e{number}"
-    text = answer
+    text = uncitable(answer)
     for claim, evidence in reversed(found[:max_evidence_count]):
         text = f"{text[: claim.end]} [{evidence.evidence_id}]{text[claim.end :]}"
     return Grounding(
+        value=answer,
         text=text,
         evidence=kept[:max_evidence_count],
         groundedness=len(found) / len(parts) if parts else 0.0,
