@@ -86,8 +86,8 @@ class _Inquiry:
         if parts.kind == "same":
             verdict = _same([one.value for one in said])
             both = " and ".join(f"{uncitable(one.value)}{mark}" for one, mark in zip(said, marks, strict=True))
-            value = f"{verdict}: {' and '.join(one.value for one in said)}"
-            return self._joined(value, f"{verdict}: {both}", said) if verdict else None
+            words = f"{verdict}: {' and '.join(one.value for one in said)}"
+            return self._joined(words, f"{verdict}: {both}", said) if verdict else None
         found = [value for one in said if (value := _single_value(one.value))]
         if len(found) < len(said) or len({value.unit for value in found if value.unit}) > 1:
             return None
