@@ -99,6 +99,22 @@ async def test_a_long_document_is_summarized_in_parts_and_these_again() -> None:
     assert result.usage.output_token_count == 3 * len(prompts)
 
 
+@pytest.mark.parametrize("telling", [0, 1])
+async def test_parts_that_say_nothing_are_not_asked_again(telling: int) -> None:
+    sheets = [paragraph(*[f"Point {n}.{i} was put off to June" for i in range(40)], number=n) for n in range(1, 9)]
+    prompts: list[str] = []
+
+    def says(prompt: str) -> str:
+        prompts.append(prompt)
+        return "Point 1.7 was put off to June" if telling and "Point 1.7 " in prompt else "none"
+
+    result = await ask(wanting("summarize", PDF), ScriptedChildren({PDF: pages(*sheets)}, says))
+    assert len(prompts) >= 3
+    assert all("Point 1.1 " in prompt or "Point 1.7 " not in prompt for prompt in prompts)
+    assert all("Point" in prompt for prompt in prompts)
+    assert result.answer.status == (FOUND if telling else NOT_FOUND)
+
+
 async def test_documents_without_words_have_no_summary() -> None:
     children = ScriptedChildren({PNG: pages(page())})
     result = await ask(wanting("summarize", PNG), children)
