@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from triptych.core.errors import OutputInvalid
 from triptych.core.schema_values import Fixed, Leaf, ListOf, Node, ObjectOf, pointer
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
-from triptych.workers.kinds.document_check import check_document
+from triptych.workers.kinds.document_check import DocumentCheck, check_document
 from triptych.workers.reasoning.candidates import Outcome
 from triptych.workers.reasoning.claims import uncitable
 from triptych.workers.reasoning.value_names import wanted
@@ -82,6 +82,8 @@ class Assembly:
         self._found = found
         self._min_confidence = min_confidence
         self._max_evidence_count = max_evidence_count
+        # Of every value, by its schema.
+        self._checks: dict[str, DocumentCheck] = {}
 
     def document(self, root: Node, schema: Mapping[str, Any]) -> Document:
         """Builds all of it.
@@ -179,12 +181,18 @@ class Assembly:
         if outcome.confidence is not None and outcome.confidence < self._min_confidence:
             return Outcome()
         try:
-            check_document(json.dumps(leaf.schema), json.dumps(outcome.value))
+            self._check_of(leaf).check(json.dumps(outcome.value))
         except OutputInvalid:
             return replace(outcome, status=AnswerStatus.ANSWER_STATUS_PARTIAL, value=None, confidence=None)
         if outcome.status == AnswerStatus.ANSWER_STATUS_PARTIAL:
             return replace(outcome, value=None, confidence=None)
         return outcome
+
+    def _check_of(self, leaf: Leaf) -> DocumentCheck:
+        schema = json.dumps(leaf.schema)
+        if schema not in self._checks:
+            self._checks[schema] = DocumentCheck(schema)
+        return self._checks[schema]
 
     def _numbered(self, told: Sequence[tuple[str, Outcome]]) -> tuple[list[AnswerValue], list[Evidence]]:
         values: list[AnswerValue] = []
