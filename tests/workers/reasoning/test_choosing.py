@@ -82,6 +82,7 @@ async def test_a_yes_without_such_a_line_rests_on_nothing() -> None:
         ("Has the contract been signed?", "No", "The contract has been signed", False),
         ("Has the contract not been signed?", "Yes", "The contract has not been signed", True),
         ("Has the contract been signed?", "Yes", "Contract No. 12 has been signed", True),
+        ("Has Contoso signed the lease contract? Do not guess.", "Yes", "Contoso signed the lease contract", True),
     ],
 )
 async def test_a_line_that_says_the_contrary_is_no_evidence(question: str, says: str, line: str, stands: bool) -> None:

@@ -106,7 +106,7 @@ class Locator:
         """
         best, place = _SUPPORT * len(set(wanted)), None
         contrary = 0.0
-        denied = (_DENIAL.fullmatch(said.strip()) is not None) != negated(self._question)
+        denied = (_DENIAL.fullmatch(said.strip()) is not None) != _asks_not(self._question)
         for index, reading in enumerate(self._readings):
             for line in sorted(self._shown[index]):
                 start, end = reading.lines[line]
@@ -180,6 +180,12 @@ def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Groundi
 
 def _searchable(reading: Reading) -> Text:
     return Text(reading.text)
+
+
+def _asks_not(question: str) -> bool:
+    """Whether a question asks for what is not so; "Do not guess." beside it does not count."""
+    asked = re.findall(r"[^.!?\n]*\?", question)
+    return negated(asked[-1] if asked else question)
 
 
 def _row_mates(reading: Reading) -> dict[int, tuple[int, ...]]:
