@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings, strategies
@@ -256,6 +257,13 @@ def test_a_name_that_nobody_has_gets_the_nearest(tmp_path: Path) -> None:
         Pipelines(tmp_path, CATALOG).get("../pipelines/answer")
 
 
+def generating(**options: Any) -> ReasoningSpec:
+    """A request to classify."""
+    spec = ReasoningSpec(pipeline="classify")
+    spec.config.generation.MergeFrom(GenerationConfig(**options))
+    return spec
+
+
 @pytest.mark.parametrize(
     ("spec", "field"),
     [
@@ -263,6 +271,8 @@ def test_a_name_that_nobody_has_gets_the_nearest(tmp_path: Path) -> None:
         (ReasoningSpec(question="who?", pipeline="classify"), "spec.question"),
         (ReasoningSpec(question="who?", pipeline="answer", output_json_schema="{}"), "spec.output_json_schema"),
         (ReasoningSpec(question="who?", pipeline="nobody"), "spec.pipeline"),
+        (generating(stop_sequences=["o"]), "spec.config.generation.stop_sequences"),
+        (generating(max_output_tokens=2), "spec.config.generation.max_output_tokens"),
     ],
 )
 def test_a_request_has_to_fit_its_pipeline(spec: ReasoningSpec, field: str) -> None:

@@ -87,6 +87,7 @@ def test_lists_and_what_the_schema_says_itself_are_no_values():
         (of(x={"type": "null"}), "/properties/x/type: null"),
         (of(x={"enum": [[1]]}), "/properties/x/enum: choices"),
         (of(x={"enum": [None]}), "/properties/x/enum: choices"),
+        (of(x={"enum": list(range(1001))}), "/properties/x/enum: there are more than 1000"),
         (of(x={"type": ["object", "string"]}), "/properties/x/type: several types"),
         (of(**{"a/b": {"if": {}, "type": "string"}}), "/properties/a~1b/if: "),
         ({"$ref": "#"}, "/$ref: '#' leads nowhere"),

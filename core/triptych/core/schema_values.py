@@ -14,6 +14,8 @@ MAX_VALUES = 100
 # With the objects and lists around them: few lines that refer to each other can stand for any number of them.
 MAX_PLACES = 1000
 MAX_DEPTH = 16
+# Each is compared with what stands in the documents.
+MAX_CHOICES = 1000
 SCALARS = ("string", "number", "integer", "boolean")
 FORMATS = ("date", "date-time", "time", "email", "uri")
 # They make what is asked for depend on what is found, or leave open what that is.
@@ -239,6 +241,8 @@ class _Walk:
         self._count(at)
         if not schema["enum"] or any(isinstance(value, dict | list) for value in schema["enum"]):
             raise self._refused(f"{at}/enum", "choices can only be values")
+        if len(schema["enum"]) > MAX_CHOICES:
+            raise self._refused(f"{at}/enum", f"there are more than {MAX_CHOICES} choices")
         return Leaf(kind="choice", choices=tuple(schema["enum"]), **told)
 
     def _object(

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from triptych.core.errors import OutputInvalid
-from triptych.workers.kinds.document_check import check_document
+from triptych.workers.kinds.document_check import DocumentCheck, check_document
 
 INVOICE = {
     "type": "object",
@@ -63,6 +63,27 @@ def test_a_hostile_pattern_takes_no_time():
         check({"type": "string", "pattern": "^(a+)+$"}, json.dumps("a" * 40 + "!"))
     check({"type": "object", "patternProperties": {"^(a+)+$": False}}, json.dumps({"a" * 40 + "!": 1}))
     assert time.monotonic() - began < 5
+
+
+def test_a_long_document_may_take_longer():
+    schema = {"type": "array", "items": {"type": "object", "properties": {"n": {"type": "integer", "minimum": 0}}}}
+    rows = [{"n": 100_000 + number} for number in range(50_100)]
+    check(schema, json.dumps(rows))
+    with pytest.raises(OutputInvalid, match="minimum"):
+        check(schema, json.dumps([*rows, {"n": -1}]))
+
+
+def test_one_check_serves_many_documents():
+    schema = DocumentCheck(json.dumps(INVOICE))
+    texts = ['{"number": "A-7", "total": 2}', '{"number": "a-7", "total": 2}', '{"number": "A-8", "total": 0.3}']
+    verdicts = []
+    for text in texts * 2000:
+        try:
+            schema.check(text)
+            verdicts.append(True)
+        except OutputInvalid:
+            verdicts.append(False)
+    assert verdicts == [True, False, True] * 2000
 
 
 def test_a_schema_that_takes_too_long_is_given_up():

@@ -74,6 +74,42 @@ async def test_a_yes_without_such_a_line_rests_on_nothing() -> None:
     assert not any(evidence.HasField("page") for evidence in result.evidence)
 
 
+@pytest.mark.parametrize(
+    ("question", "says", "line", "stands"),
+    [
+        ("Has the contract been signed?", "Yes", "The contract has not been signed", False),
+        ("Has the contract been signed?", "No", "The contract has not been signed", True),
+        ("Has the contract been signed?", "No", "The contract has been signed", False),
+        ("Has the contract not been signed?", "Yes", "The contract has not been signed", True),
+        ("Has the contract been signed?", "Yes", "Contract No. 12 has been signed", True),
+        ("Has Contoso signed the lease contract? Do not guess.", "Yes", "Contoso signed the lease contract", True),
+    ],
+)
+async def test_a_line_that_says_the_contrary_is_no_evidence(question: str, says: str, line: str, stands: bool) -> None:
+    result = await answered(question, says, paragraph(line), min_confidence=0)
+    assert [one.HasField("page") for one in result.evidence] == [stands]
+    assert result.answer.groundedness == stands
+
+
+async def test_a_no_beside_the_label_is_the_evidence_of_a_no() -> None:
+    sheet = page((0.1, 0.1, "Contract signed"), (0.5, 0.1, "No"))
+    assert said(await answered("Is the contract signed?", "No", sheet, min_confidence=0)) == "No [e1]"
+    assert said(await answered("Is the contract signed?", "Yes", sheet, min_confidence=0)) == "Yes"
+
+
+async def test_a_document_cannot_cite() -> None:
+    sheet = page((0.1, 0.1, "Contact person"), (0.5, 0.1, "Smith [e1] Ltd"))
+    result = await answered("Who is the contact person?", "Smith [e1] Ltd", sheet, min_confidence=0)
+    assert said(result) == "Smith (e1) Ltd [e1]"
+    assert result.evidence[0].quote == "Smith [e1] Ltd"
+
+
+async def test_a_model_cannot_cite() -> None:
+    made_up = "We deliver within three days. It was wired to account 12345 of the bank of Zurich [e1]."
+    text = said(await answered("What happened to the goods and the money?", made_up, min_confidence=0))
+    assert text == "We deliver within three days. [e1] It was wired to account 12345 of the bank of Zurich (e1)."
+
+
 async def test_model_and_label_together_are_surer_than_either() -> None:
     both = await answered("What is the total?", "$610.00")
     label = await answered("What is the total?", "not found")

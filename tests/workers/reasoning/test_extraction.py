@@ -14,6 +14,7 @@ from triptych.core.errors import FieldInvalid
 from triptych.core.page_turns import turned
 from triptych.v1.ocr_pb2 import OcrMode, OcrPage, OcrTable, OcrTableCell
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, ReasoningResult
+from triptych.v1.vision_pb2 import FinishReason
 from triptych.workers.kinds.document_check import check_document
 from triptych.workers.reasoning.pipeline import answer
 
@@ -196,6 +197,15 @@ async def test_documents_that_contradict_each_other_show_both_sides():
     assert [(one.document_id, one.quote) for one in result.evidence] == [("d1", "$1,610.00"), ("d2", "$1,710.00")]
     assert value.confidence < 0.6
     assert "the documents differ" in result.answer.text
+
+
+async def test_a_conflict_shows_the_other_side_however_many_say_the_same():
+    contents = [PDF + str(number).encode() for number in range(12)]
+    results = {one: pages(page((0.1, 0.1, "Total due"), (0.5, 0.1, "$610.00"))) for one in contents}
+    results[contents[-1]] = pages(page((0.1, 0.1, "Total due"), (0.5, 0.1, "$710.00")))
+    result = await extracted(of(total_due=NUMBER), Script(results), *contents, max_evidence_count=3)
+    assert (result.answer.status, output(result)) == (CONFLICTING, {"total_due": 610})
+    assert [one.quote for one in result.evidence] == ["$610.00", "$710.00", "$610.00"]
 
 
 async def test_sentences_of_two_documents_contradict_each_other_too():
@@ -382,6 +392,36 @@ async def test_recordings_are_extracted_from_too():
     result = await extracted(of(due_date=DATE), children, WAV)
     assert output(result) == {"due_date": "2024-03-15"}
     assert result.evidence[0].audio.start_ms > 0
+
+
+@pytest.mark.parametrize("said", ["7 points\n7 points\n9 points", "7 points\n7 points\n7 points\n9 points"])
+async def test_equal_items_are_as_many_as_stand_in_the_document(said):
+    sheet = page((0.1, 0.1, "Scores"), (0.1, 0.13, "7 points"), (0.1, 0.16, "7 points"), (0.1, 0.19, "9 points"))
+    children = Script({PNG: pages(sheet)}, {"List every": said})
+    result = await extracted(of(scores={"type": "array", "items": {"type": "integer"}}), children)
+    assert output(result) == {"scores": [7, 7, 9]}
+    assert sorted(one.page.text_start for one in result.evidence) == [7, 16, 25]
+
+
+@pytest.mark.parametrize(("said", "items"), [("10 pens\n20 pens\n3", [10, 20]), ("3", [])])
+async def test_of_a_list_that_was_cut_the_last_item_is_left_out(said, items):
+    sheet = paragraph("10 pens", "20 pens", "30 pens", "at least 3")
+    children = Script({PNG: pages(sheet)}, {"List every": said})
+    children.finish = FinishReason.FINISH_REASON_LENGTH
+    schema = of(pens={"type": "array", "items": {"type": "integer"}})
+    result = await extracted(schema, children)
+    assert result.answer.status == PARTIAL
+    assert (output(result)["pens"] if items else result.answer.output_json) == (items or "")
+    if not items:
+        assert of_value(result, "/pens").status == PARTIAL
+
+
+async def test_a_value_keeps_what_looks_like_a_citation_and_the_text_does_not():
+    sheet = page((0.1, 0.1, "Contact person"), (0.5, 0.1, "Smith [e7] Ltd"))
+    children = Script({PNG: pages(sheet)}, {"contact person": "Smith [e7] Ltd"})
+    result = await extracted(of(contact_person=STRING), children)
+    assert output(result) == {"contact_person": "Smith [e7] Ltd"}
+    assert result.answer.text == "contact person: Smith (e7) Ltd [e1]"
 
 
 async def test_a_document_may_be_a_list_itself():

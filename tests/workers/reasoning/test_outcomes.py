@@ -99,6 +99,22 @@ async def test_a_long_document_is_summarized_in_parts_and_these_again() -> None:
     assert result.usage.output_token_count == 3 * len(prompts)
 
 
+@pytest.mark.parametrize("telling", [0, 1])
+async def test_parts_that_say_nothing_are_not_asked_again(telling: int) -> None:
+    sheets = [paragraph(*[f"Point {n}.{i} was put off to June" for i in range(40)], number=n) for n in range(1, 9)]
+    prompts: list[str] = []
+
+    def says(prompt: str) -> str:
+        prompts.append(prompt)
+        return "Point 1.7 was put off to June" if telling and "Point 1.7 " in prompt else "none"
+
+    result = await ask(wanting("summarize", PDF), ScriptedChildren({PDF: pages(*sheets)}, says))
+    assert len(prompts) >= 3
+    assert all("Point 1.1 " in prompt or "Point 1.7 " not in prompt for prompt in prompts)
+    assert all("Point" in prompt for prompt in prompts)
+    assert result.answer.status == (FOUND if telling else NOT_FOUND)
+
+
 async def test_documents_without_words_have_no_summary() -> None:
     children = ScriptedChildren({PNG: pages(page())})
     result = await ask(wanting("summarize", PNG), children)
@@ -238,6 +254,21 @@ async def test_what_is_hardly_grounded_is_not_told(tmp_path: Path) -> None:
     assert made_up.usage.output_token_count == 3
     spec = wanting("own", PNG, question="What is the invoice number?")
     assert (await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "INV-100"), pipelines)).answer.status == FOUND
+
+
+async def test_values_that_are_held_back_are_said_to_be_not_found(tmp_path: Path) -> None:
+    plan = "question: optional\nstages: [read, retrieve, extract, {verify: {min_groundedness: 0.9}}]\n"
+    spec = wanting("own", PNG)
+    spec.output_json_schema = json.dumps(
+        {"type": "object", "properties": {"invoice_number": {"type": "string"}, "paid": {"type": "boolean"}}}
+    )
+    result = await ask(spec, ScriptedChildren({PNG: pages(INVOICE)}, "yes"), own(tmp_path, plan))
+    assert (result.answer.status, result.answer.output_json, list(result.evidence)) == (NOT_FOUND, "", [])
+    assert [(value.json_pointer, value.status) for value in result.values] == [
+        ("/invoice_number", NOT_FOUND),
+        ("/paid", NOT_FOUND),
+    ]
+    assert not any(value.raw or value.evidence_ids or value.HasField("confidence") for value in result.values)
 
 
 def test_an_answer_of_which_nobody_knows_how_sure_it_is_stays() -> None:

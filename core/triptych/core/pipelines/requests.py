@@ -29,6 +29,12 @@ def chosen(spec: ReasoningSpec, pipelines: Pipelines, path: str = "") -> Plan:
         raise FieldInvalid(f"{prefix}question", f"is empty; the pipeline {name!r} needs one")
     if plan.question == QuestionRule.QUESTION_RULE_NONE and spec.question.strip():
         raise FieldInvalid(f"{prefix}question", f"must be empty; the pipeline {name!r} takes none")
+    generation = spec.config.generation
+    if plan.outcome.name == "classify" and (generation.stop_sequences or generation.HasField("max_output_tokens")):
+        option = "stop_sequences" if generation.stop_sequences else "max_output_tokens"
+        raise FieldInvalid(
+            f"{prefix}config.generation.{option}", f"must be left out; it would cut the labels of the pipeline {name!r}"
+        )
     extracts = plan.outcome.name == "extract"
     if spec.output_json_schema and not extracts:
         raise FieldInvalid(f"{prefix}output_json_schema", f"must be empty; the pipeline {name!r} does not extract")

@@ -364,7 +364,9 @@ class Answer(_message.Message):
     groundedness: _builtins.float
     """Share of the answer's claims that have verified evidence, 0 to 1."""
     confidence: _builtins.float
-    """How likely it is right, 0 to 1, calibrated on labelled data; of a structured answer the mean of its values."""
+    """How likely it is right, 0 to 1: of an answer to a question fitted on labelled answers, of a structured answer the
+    mean of its values.
+    """
     def __init__(
         self,
         *,
@@ -406,7 +408,9 @@ class AnswerValue(_message.Message):
     status: Global___AnswerStatus.ValueType
     """Whether it was found. CONFLICTING: several were; the one in output_json is the likeliest, the evidence shows all."""
     confidence: _builtins.float
-    """How likely it is right, 0 to 1, calibrated on labelled data; absent unless there is a value."""
+    """How likely it is right, 0 to 1, by weights that were set by hand: it ranks values, and is not calibrated. Absent
+    unless there is a value.
+    """
     raw: _builtins.str
     """The document's own words for it; output_json has it normalized."""
     @_builtins.property
@@ -453,7 +457,9 @@ class Evidence(_message.Message):
     AUDIO_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
     evidence_id: _builtins.str
-    """Unique in the result: "e1", "e2", ...; Answer.text cites it as [e1]."""
+    """Unique in the result: "e1", "e2", ...; Answer.text cites it as [e1]. Where a document has "[e1]" itself, the text has
+    "(e1)".
+    """
     document_id: _builtins.str
     """SourceDocument.document_id; empty with QUOTE_MATCH_NONE."""
     quote: _builtins.str

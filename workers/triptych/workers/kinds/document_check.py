@@ -14,8 +14,9 @@ from llguidance import LLMatcher
 from triptych.core.errors import OutputInvalid
 from triptych.core.output_grammar import byte_matcher, json_grammar
 
-# Keywords that are evaluated on one document; a schema that refers to itself in many ways could take for ever.
-MAX_STEPS = 200_000
+# Keywords that are evaluated on one document, a few for each of its characters if that is more; a schema that refers to
+# itself in many ways could take for ever.
+MAX_STEPS, MAX_STEPS_PER_CHARACTER = 200_000, 2
 # What compiling an expression, and matching so many characters with it, count as.
 _COMPILING_STEPS, _STEP_CHARACTERS = 200, 64
 # Digits of numbers that are computed with, for multipleOf.
@@ -35,22 +36,40 @@ def check_document(schema_text: str, text: str) -> None:
         OutputInvalid: It does not, or that takes too long to tell. The message has nothing of the document: it goes to
             whoever is told of the job's end.
     """
-    try:
+    DocumentCheck(schema_text).check(text)
+
+
+class DocumentCheck:
+    """`check_document` for many documents of one schema: making the validator takes longer than most checks.
+
+    Args:
+        schema_text: JSON Schema that `check_schema_grammar` lets pass.
+    """
+
+    def __init__(self, schema_text: str) -> None:
         # Of floats 0.3 is no multiple of 0.1.
         schema = json.loads(schema_text, parse_float=decimal.Decimal)
-        document = json.loads(text, parse_float=_number, parse_constant=_no_number)
         draft = validator_for(schema, default=Draft202012Validator)
-        # Left in, it would lead back to the validator as it was.
-        schema.pop("$schema", None)
-        with decimal.localcontext(prec=PRECISION):
-            error = next(_Bounded().validator(draft)(schema).iter_errors(document), None)
-    except json.JSONDecodeError as failed:
-        raise OutputInvalid(f"the model's output is no JSON from character {failed.pos} on") from failed
-    except (ValueError, RecursionError, ArithmeticError, _TooManySteps) as failed:
-        raise OutputInvalid(f"the model's output could not be checked: {type(failed).__name__}") from failed
-    if error is not None:
-        depth, keyword = len(error.absolute_path), error.validator or "false"
-        raise OutputInvalid(f"the model's output does not satisfy the schema: at depth {depth}: {keyword}")
+        if isinstance(schema, dict):
+            # Left in, it would lead back to the validator as it was.
+            schema.pop("$schema", None)
+        self._bounded = _Bounded()
+        self._validator = self._bounded.validator(draft)(schema)
+
+    def check(self, text: str) -> None:
+        """Raises what `check_document` does. Not for several threads at once."""
+        self._bounded.start(max(MAX_STEPS, MAX_STEPS_PER_CHARACTER * len(text)))
+        try:
+            document = json.loads(text, parse_float=_number, parse_constant=_no_number)
+            with decimal.localcontext(prec=PRECISION):
+                error = next(self._validator.iter_errors(document), None)
+        except json.JSONDecodeError as failed:
+            raise OutputInvalid(f"the model's output is no JSON from character {failed.pos} on") from failed
+        except (ValueError, RecursionError, ArithmeticError, _TooManySteps) as failed:
+            raise OutputInvalid(f"the model's output could not be checked: {type(failed).__name__}") from failed
+        if error is not None:
+            depth, keyword = len(error.absolute_path), error.validator or "false"
+            raise OutputInvalid(f"the model's output does not satisfy the schema: at depth {depth}: {keyword}")
 
 
 def _number(text: str) -> decimal.Decimal | float:
@@ -77,8 +96,12 @@ class _Bounded:
     """
 
     def __init__(self) -> None:
-        self._left = MAX_STEPS
+        self._left = 0
         self._matchers: dict[tuple[str, str], LLMatcher] = {}
+
+    def start(self, steps: int) -> None:
+        """Begins another validation, of so many steps at most."""
+        self._left = steps
 
     def validator(self, draft: Any) -> Any:
         """Gives the validator of a draft with these keywords."""

@@ -11,6 +11,7 @@ from typing import Any
 
 from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
+from triptych.workers.reasoning.claims import uncitable
 from triptych.workers.reasoning.comparisons import Comparison, comparison
 from triptych.workers.reasoning.finding import Finder, Finding
 from triptych.workers.reasoning.ingest import together
@@ -84,31 +85,33 @@ class _Inquiry:
         marks = [f" [e{number}]" if number <= self._max_evidence_count else "" for number in range(1, len(said) + 1)]
         if parts.kind == "same":
             verdict = _same([one.value for one in said])
-            both = " and ".join(f"{one.value}{mark}" for one, mark in zip(said, marks, strict=True))
-            return self._joined(f"{verdict}: {both}", said) if verdict else None
+            both = " and ".join(f"{uncitable(one.value)}{mark}" for one, mark in zip(said, marks, strict=True))
+            words = f"{verdict}: {' and '.join(one.value for one in said)}"
+            return self._joined(words, f"{verdict}: {both}", said) if verdict else None
         found = [value for one in said if (value := _single_value(one.value))]
         if len(found) < len(said) or len({value.unit for value in found if value.unit}) > 1:
             return None
         if parts.kind == "sum":
             numbers = [value.number for value in found if value.number is not None]
             total = _spelled(sum(numbers, Decimal(0)), said[0].value)
-            return self._joined(f"{total}{''.join(marks)}", said) if len(numbers) == len(said) else None
+            return self._joined(total, f"{total}{''.join(marks)}", said) if len(numbers) == len(said) else None
         picked = _picked(found, most=parts.kind == "most")
         if picked is None:
             return None
         if not parts.rest:
-            return self._joined(f"{self.documents[picked][0].title}{marks[picked]}", said)
+            title = self.documents[picked][0].title
+            return self._joined(title, f"{uncitable(title)}{marks[picked]}", said)
         answer = await self.ask(finders[picked], parts.rest)
         return answer if answer.status != AnswerStatus.ANSWER_STATUS_NOT_FOUND else None
 
-    def _joined(self, text: str, said: Sequence[Finding]) -> Finding:
+    def _joined(self, value: str, text: str, said: Sequence[Finding]) -> Finding:
         """Gives an answer that rests on the first evidence of each finding, "e1", "e2", ... in their order."""
         evidence = [_numbered(one.evidence[0], number) for number, one in enumerate(said, 1)]
         sure = [one.confidence for one in said if one.confidence is not None]
         return Finding(
             status=AnswerStatus.ANSWER_STATUS_ANSWERED,
             text=text,
-            value=re.sub(r" \[e\d+\]", "", text),
+            value=value,
             evidence=evidence[: self._max_evidence_count],
             groundedness=sum(one.groundedness or 0 for one in said) / len(said),
             # It is right if all of them are.
@@ -123,9 +126,8 @@ def _supported(found: Finding, question: str, readings: Sequence[Reading]) -> Fi
     if evidence is None:
         return found
     # How sure it is was weighed by words that stand on pages, which a file's name does not.
-    return replace(
-        found, text=f"{found.value} [e1]", evidence=[_numbered(evidence, 1)], groundedness=1.0, confidence=None
-    )
+    text = f"{uncitable(found.value)} [e1]"
+    return replace(found, text=text, evidence=[_numbered(evidence, 1)], groundedness=1.0, confidence=None)
 
 
 def _same(said: Sequence[str]) -> str:

@@ -11,8 +11,9 @@ from typing import Any, TypeAlias
 from triptych.core.errors import OutputInvalid
 from triptych.core.schema_values import Fixed, Leaf, ListOf, Node, ObjectOf, pointer
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
-from triptych.workers.kinds.document_check import check_document
+from triptych.workers.kinds.document_check import DocumentCheck, check_document
 from triptych.workers.reasoning.candidates import Outcome
+from triptych.workers.reasoning.claims import uncitable
 from triptych.workers.reasoning.value_names import wanted
 
 Path: TypeAlias = tuple[str, ...]
@@ -27,9 +28,11 @@ class Rows:
 
     Attributes:
         items: Of each item, its values by path; the path of an item that is itself a value is empty.
+        whole: Whether these are all, as far as anybody knows.
     """
 
     items: Sequence[Mapping[Path, Outcome]]
+    whole: bool = True
 
 
 Found: TypeAlias = Outcome | Rows
@@ -79,6 +82,8 @@ class Assembly:
         self._found = found
         self._min_confidence = min_confidence
         self._max_evidence_count = max_evidence_count
+        # Of every value, by its schema.
+        self._checks: dict[str, DocumentCheck] = {}
 
     def document(self, root: Node, schema: Mapping[str, Any]) -> Document:
         """Builds all of it.
@@ -145,7 +150,7 @@ class Assembly:
         return whole
 
     def _list(self, node: ListOf, path: Path, at: tuple[str | int, ...], rows: Rows, *, needed: bool) -> _Part:
-        whole = _Part(json=[])
+        whole = _Part(json=[], whole=rows.whole)
         phrase = wanted(path, node).phrase
         for item in rows.items:
             index = len(whole.json)
@@ -162,7 +167,8 @@ class Assembly:
             whole.lines.append((phrase, part.told))
             whole.found = True
         if not whole.json:
-            whole.told = [(pointer(*at), Outcome())]
+            status = AnswerStatus.ANSWER_STATUS_NOT_FOUND if rows.whole else AnswerStatus.ANSWER_STATUS_PARTIAL
+            whole.told = [(pointer(*at), Outcome(status=status))]
             whole.lines = [(phrase, whole.told)]
             whole.whole = not needed
             whole.json = None if node.nullable else []
@@ -175,12 +181,18 @@ class Assembly:
         if outcome.confidence is not None and outcome.confidence < self._min_confidence:
             return Outcome()
         try:
-            check_document(json.dumps(leaf.schema), json.dumps(outcome.value))
+            self._check_of(leaf).check(json.dumps(outcome.value))
         except OutputInvalid:
             return replace(outcome, status=AnswerStatus.ANSWER_STATUS_PARTIAL, value=None, confidence=None)
         if outcome.status == AnswerStatus.ANSWER_STATUS_PARTIAL:
             return replace(outcome, value=None, confidence=None)
         return outcome
+
+    def _check_of(self, leaf: Leaf) -> DocumentCheck:
+        schema = json.dumps(leaf.schema)
+        if schema not in self._checks:
+            self._checks[schema] = DocumentCheck(schema)
+        return self._checks[schema]
 
     def _numbered(self, told: Sequence[tuple[str, Outcome]]) -> tuple[list[AnswerValue], list[Evidence]]:
         values: list[AnswerValue] = []
@@ -237,9 +249,9 @@ def _text(lines: Sequence[tuple[str, Sequence[tuple[str, Outcome]]]], values: Se
     for phrase, told in lines:
         parts = [f"{_shown(outcome.value)}{cited[place]}" for place, outcome in told if outcome.value is not None]
         differ = ", the documents differ" if any(outcome.status == _CONFLICTING for _, outcome in told) else ""
-        written.append(f"{phrase}: {' | '.join(parts) if parts else 'not found'}{differ}")
+        written.append(f"{uncitable(phrase)}: {' | '.join(parts) if parts else 'not found'}{differ}")
     return "\n".join(written)
 
 
 def _shown(value: Any) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    return uncitable(value) if isinstance(value, str) else json.dumps(value)

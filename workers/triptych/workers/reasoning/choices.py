@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from typing import Any
 
 from rapidfuzz import fuzz, process
 
@@ -34,7 +36,7 @@ def choice_in(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
         yield from (found for found in number_in(text, leaf, habits) if found.value in numbers)
     if any(isinstance(choice, bool) for choice in leaf.choices):
         yield from (found for found in boolean_in(text, leaf, habits) if found.value in leaf.choices)
-    labels = {_folded(choice): choice for choice in leaf.choices if isinstance(choice, str)}
+    labels, lengths = _labels(leaf.choices)
     wanted = _folded(text)
     if not (labels and wanted):
         return
@@ -42,11 +44,24 @@ def choice_in(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
         yield Normal(value=labels[wanted], **whole)
         return
     # One of the choices among other words, not within another choice.
-    named = {label for label in labels if label and re.search(rf"(?<!\w){re.escape(label)}(?!\w)", wanted)}
+    words = wanted.split()
+    runs = {" ".join(words[at : at + length]) for length in lengths for at in range(len(words) - length + 1)}
+    named = {label for label in runs if label in labels}
     named = {label for label in named if not any(label != other and label in other for other in named)}
-    near = process.extract(wanted, list(labels), scorer=fuzz.ratio, score_cutoff=_CHOICE_RATIO, limit=2)
-    for label in named or {label for label, _, _ in near}:
+    for label in named or _near(wanted, labels):
         yield Normal(value=labels[label], certainty=1.0 if named else 0.8, **whole)
+
+
+@lru_cache(maxsize=256)
+def _labels(choices: tuple[Any, ...]) -> tuple[dict[str, str], tuple[int, ...]]:
+    """Gives the choices that are words, by what they are compared by, and how many words these have."""
+    labels = {_folded(choice): choice for choice in choices if isinstance(choice, str)}
+    return labels, tuple({len(label.split()) for label in labels if label})
+
+
+def _near(wanted: str, labels: Mapping[str, str]) -> list[str]:
+    near = process.extract(wanted, list(labels), scorer=fuzz.ratio, score_cutoff=_CHOICE_RATIO, limit=2)
+    return [label for label, _, _ in near]
 
 
 def _folded(text: str) -> str:

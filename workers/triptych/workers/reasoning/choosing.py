@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
 from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.reasoning.asking import Asking
+from triptych.workers.reasoning.claims import uncitable
 from triptych.workers.reasoning.confidence import Signals
 from triptych.workers.reasoning.evidence import Grounding, Locator, ground
 from triptych.workers.reasoning.prompts import says_not_found, tidy
@@ -92,11 +93,11 @@ def _verdict(said: str, asking: Asking, locator: Locator) -> Grounding | None:
     """Gives a yes or no with the line that it rests on, where there is one; None: it is no such answer."""
     if not asking.yes_no or len(said.split()) > 1:
         return None
-    evidence = locator.support(asking.words)
+    evidence = locator.support(asking.words, said)
     if evidence is None:
         return None
     evidence.evidence_id = "e1"
-    return Grounding(text=f"{said} [e1]", evidence=[evidence], groundedness=1.0)
+    return Grounding(value=said, text=f"{uncitable(said)} [e1]", evidence=[evidence], groundedness=1.0)
 
 
 def _outweighs(best: Candidate, said: str, asking: Asking) -> bool:
@@ -120,7 +121,10 @@ def _read_off(best: Candidate, readings: Sequence[Reading], asking: Asking, max_
     if len(evidence) == 1 and value != best.value and value in evidence[0].quote:
         evidence = _narrowed(best, readings, value)
     return Grounding(
-        text="".join([value, *(f" [{one.evidence_id}]" for one in evidence)]), evidence=evidence, groundedness=1.0
+        value=value,
+        text="".join([uncitable(value), *(f" [{one.evidence_id}]" for one in evidence)]),
+        evidence=evidence,
+        groundedness=1.0,
     )
 
 
@@ -168,17 +172,9 @@ def _signals(
         exact=grounding.groundedness,
         near=max((locator.nearness(one) for one in placed), default=0.0),
         covered=_covered(asking, shown),
-        formed=0.5 if form is None else float(fits(uncited(grounding), form)),
+        formed=0.5 if form is None else float(fits(grounding.value, form)),
         recognized=min(recognized, default=1.0),
     )
-
-
-def uncited(grounding: Grounding) -> str:
-    """Gives the answer's words without "[e1]"."""
-    text = grounding.text
-    for one in grounding.evidence:
-        text = text.replace(f" [{one.evidence_id}]", "")
-    return text
 
 
 def _covered(asking: Asking, shown: Sequence[Passage]) -> float:

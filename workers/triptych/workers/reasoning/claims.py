@@ -14,6 +14,8 @@ from triptych.workers.reasoning.terms import content_terms
 _VALUE_WORDS = 12
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z0-9\"“(])|(?<=[。！？])")
 _ITEM = re.compile(r"[ \t]*(?:[-*•]|\d{1,2}[.)])[ \t]+")
+# What a reader of an answer takes for a citation.
+_CITATION = re.compile(r"\[(e\d+)\]")
 _COPULA = re.compile(r"\b(?:is|are|was|were|equals)\b|[:=]")
 
 
@@ -47,6 +49,11 @@ def claims(answer: str) -> list[Claim]:
                 at = start + left + (len(body[left:right]) - len(body[left:right].lstrip()))
                 found.append(Claim(start=at, end=at + len(text), text=text))
     return found
+
+
+def uncitable(text: str) -> str:
+    """Gives words of a document or a model as long as they are, but citing nothing: "[e1]" is "(e1)"."""
+    return _CITATION.sub(r"(\1)", text)
 
 
 def forms(claim: str, question: str) -> Iterator[str]:

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from triptych.v1.reasoning_pb2 import Evidence, QuoteMatch
 from triptych.workers.reasoning.anchors import anchored
-from triptych.workers.reasoning.claims import Claim, claims, forms
+from triptych.workers.reasoning.claims import Claim, claims, forms, uncitable
 from triptych.workers.reasoning.folding import Text
-from triptych.workers.reasoning.matching import Span, exact_spans, fuzzy_spans, restated_spans, value_spans
+from triptych.workers.reasoning.layout import rows
+from triptych.workers.reasoning.matching import Span, exact_spans, fuzzy_spans, negated, restated_spans, value_spans
 from triptych.workers.reasoning.proximity import Labels
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
@@ -25,6 +26,7 @@ _FINDERS: tuple[Callable[[str, Text], Iterable[Span]], ...] = (
 )
 # Words of judgement: found somewhere on a page, they prove nothing.
 _VERDICT = re.compile(r"(yes|no|true|false|ja|nein|oui|non|si|s[ií]|nee|both|neither)\b[.,!]?", re.IGNORECASE)
+_DENIAL = re.compile(r"(no|false|nein|non|nee)\b[.,!]?", re.IGNORECASE)
 # What the model was shown is likelier what it copied from.
 _SHOWN_BONUS = 0.5
 # A line that has so many of the question's words is what "yes" rests on.
@@ -36,11 +38,13 @@ class Grounding:
     """An answer with what it rests on.
 
     Attributes:
-        text: The answer with "[e1]" behind every claim that was found.
+        value: The answer's words.
+        text: The same with "[e1]" behind every claim that was found; an "[e1]" of the words themselves is "(e1)".
         evidence: Found claims first, each in the answer's order.
         groundedness: Share of the claims that were found, 0 to 1.
     """
 
+    value: str
     text: str
     evidence: list[Evidence]
     groundedness: float
@@ -73,8 +77,13 @@ class Locator:
         for passage in shown:
             self._shown[passage.reading] |= passage.lines
 
-    def find(self, claim: str) -> Evidence | None:
-        """Gives the evidence of a claim; None if its words stand nowhere."""
+    def find(self, claim: str, taken: list[tuple[int, Span]] | None = None) -> Evidence | None:
+        """Gives the evidence of a claim; None if its words stand nowhere.
+
+        Args:
+            claim: Its words.
+            taken: Places that others have already: it gets another, which is added to them.
+        """
         if _VERDICT.fullmatch(claim.strip()):
             return None
         wanted = list(forms(claim, self._question))
@@ -86,8 +95,13 @@ class Locator:
                 if _says_little(form):
                     places = [(i, span) for i, span in places if self._labels_of(i).near(span.start, span.end)]
                 if places:
+                    places = [place for place in places if place not in (taken or ())]
+                    if not places:
+                        return None
                     # max() keeps the first of equals: document order.
                     index, span = max(places, key=lambda place: self._weight(*place))
+                    if taken is not None:
+                        taken.append((index, span))
                     return anchored(self._readings[index], span)
         return None
 
@@ -95,26 +109,39 @@ class Locator:
         self._check()
         return finder(form, self._texts[index])
 
-    def support(self, wanted: Sequence[str]) -> Evidence | None:
+    def support(self, wanted: Sequence[str], said: str) -> Evidence | None:
         """Gives the line that has most of some words, for an answer that stands nowhere itself: "yes".
 
         Args:
             wanted: Stems of the question's content words.
+            said: The answer.
 
         Returns:
-            None if no line has most of them.
+            None if no line has most of them, or one that has as many says the contrary.
         """
         best, place = _SUPPORT * len(set(wanted)), None
+        contrary = 0.0
+        denied = (_DENIAL.fullmatch(said.strip()) is not None) != _asks_not(self._question)
         for index, reading in enumerate(self._readings):
             for line in sorted(self._shown[index]):
                 start, end = reading.lines[line]
                 score = len({term.stem for term in content_terms(reading.text[start:end])} & set(wanted))
-                if score and score >= best and (place is None or score > best):
+                if not score or score < best:
+                    continue
+                if self._denies(index, line) != denied:
+                    contrary = max(contrary, score)
+                elif place is None or score > best:
                     best, place = score, (index, start, end)
-        if place is None:
+        if place is None or contrary >= best:
             return None
         index, start, end = place
         return anchored(self._readings[index], Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_EXACT))
+
+    def _denies(self, index: int, line: int) -> bool:
+        """Whether a line says no: itself, or a bare "no" in its row."""
+        reading = self._readings[index]
+        texts = {one: reading.text[slice(*reading.lines[one])] for one in reading.once(_row_mates)[line]}
+        return negated(texts[line]) or any(_DENIAL.fullmatch(text.strip()) for text in texts.values())
 
     def nearness(self, evidence: Evidence) -> float:
         """Gives how near the question's words stand to a place, 0 to 1: in its row, above it, or elsewhere."""
@@ -155,10 +182,11 @@ def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Groundi
     kept = [evidence for _, evidence in found] + missing
     for number, evidence in enumerate(kept, start=1):
         evidence.evidence_id = f"e{number}"
-    text = answer
+    text = uncitable(answer)
     for claim, evidence in reversed(found[:max_evidence_count]):
         text = f"{text[: claim.end]} [{evidence.evidence_id}]{text[claim.end :]}"
     return Grounding(
+        value=answer,
         text=text,
         evidence=kept[:max_evidence_count],
         groundedness=len(found) / len(parts) if parts else 0.0,
@@ -167,6 +195,17 @@ def ground(answer: str, locator: Locator, *, max_evidence_count: int) -> Groundi
 
 def _searchable(reading: Reading) -> Text:
     return Text(reading.text)
+
+
+def _asks_not(question: str) -> bool:
+    """Whether a question asks for what is not so; "Do not guess." beside it does not count."""
+    asked = re.findall(r"[^.!?\n]*\?", question)
+    return negated(asked[-1] if asked else question)
+
+
+def _row_mates(reading: Reading) -> dict[int, tuple[int, ...]]:
+    """Gives the lines of the row of every line."""
+    return {line: row.lines for row in rows(reading) for line in row.lines}
 
 
 def _says_little(form: str) -> bool:

@@ -23,6 +23,7 @@ from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.labelled import Hit, labelled
 from triptych.workers.reasoning.layout import Row, rows
+from triptych.workers.reasoning.matching import Span
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.unlabelled import unlabelled
 from triptych.workers.reasoning.value_names import Wanted, wanted
@@ -159,19 +160,26 @@ class _Search:
         """Gives the items that the model lists and that a document has."""
         finding = await self._ask(one.question)
         locator = Locator(self._readings, (), one.question, check=self._children.check)
+        parts = _parts(finding.value)
+        cut = finding.status == AnswerStatus.ANSWER_STATUS_PARTIAL
+        if cut:
+            # Of "10, 20, 30" the model's limit may have left "10, 20, 3".
+            parts = parts[:-1]
         listed: list[Outcome] = []
-        for part in _parts(finding.value):
-            evidence = await self._children.compute(unit_of("item", *path, part), partial(locator.find, part))
+        taken: list[tuple[int, Span]] = []
+        for part in parts:
+            evidence = await self._children.compute(unit_of("item", *path, part), partial(locator.find, part, taken))
             own = Finding(
-                status=finding.status,
+                status=AnswerStatus.ANSWER_STATUS_ANSWERED,
                 value=part,
                 evidence=[evidence] if evidence else [],
                 confidence=finding.confidence,
             )
             candidate = of_finding(own, leaf, self._habits, self._readings)
-            if candidate and not any(item.value == candidate.value for item in listed):
+            # What is told again is another item if it stands again.
+            if candidate and (evidence or not any(item.value == candidate.value for item in listed)):
                 listed.append(weighed((), (), candidate))
-        return Rows(items=[{(): item} for item in listed])
+        return Rows(items=[{(): item} for item in listed], whole=not cut)
 
     def _rows(self, item: ObjectOf) -> Rows:
         names = {path: wanted(path, leaf) for path, leaf in leaves(item) if isinstance(leaf, Leaf)}
@@ -192,4 +200,4 @@ class _Search:
 def _parts(text: str) -> list[str]:
     separator = next((sign for sign in _SEPARATORS if sign in text.strip()), "\n")
     parts = (_BULLET.sub("", part, count=1) if _BULLET.match(part) else part for part in text.split(separator))
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
+    return [part.strip() for part in parts if part.strip()]

@@ -12,7 +12,7 @@ from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.v1.vision_pb2 import FinishReason, GenerationConfig, VisionResult
 from triptych.workers.reasoning.asking import Asking
 from triptych.workers.reasoning.children import Children, unit_of
-from triptych.workers.reasoning.choosing import Choice, choose, uncited
+from triptych.workers.reasoning.choosing import Choice, choose
 from triptych.workers.reasoning.confidence import probability
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.generation import generate
@@ -118,7 +118,7 @@ class Finder:
         return Finding(
             status=AnswerStatus.ANSWER_STATUS_PARTIAL if cut else AnswerStatus.ANSWER_STATUS_ANSWERED,
             text=choice.grounding.text,
-            value=uncited(choice.grounding),
+            value=choice.grounding.value,
             evidence=choice.grounding.evidence,
             groundedness=choice.grounding.groundedness,
             confidence=probability(choice.signals),

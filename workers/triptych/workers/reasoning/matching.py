@@ -20,6 +20,7 @@ _LOOKALIKES = ("0oqd", "1li|!", "2z", "5s", "6bg", "8b", "9gq")
 _SIGNS_PER_EDIT = 6
 _LONG_NUMBER_DIGITS = 7
 _MAX_FUZZY_PER_READING = 4
+_NUMBER = re.compile(r"\bno\b\.?\s*[:#]?\s*(?=\d)", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +96,7 @@ def restated_spans(claim: str, text: Text) -> Iterator[Span]:
     Only function words and endings differ; a negation on one side alone is a contradiction, not a match.
     """
     wanted = [term.stem for term in content_terms(claim)]
-    negated = _negated(claim)
+    denied = negated(claim)
     if len(wanted) < 3 or not _may_have(wanted, text):
         return
     found = text.terms
@@ -109,7 +110,7 @@ def restated_spans(claim: str, text: Text) -> Iterator[Span]:
             at += 1 + window.index(stem)
         else:
             start, end = found[first].start, found[at].end
-            if _negated(text.source[start:end]) == negated:
+            if negated(text.source[start:end]) == denied:
                 yield Span(start=start, end=end, match=QuoteMatch.QUOTE_MATCH_FUZZY)
 
 
@@ -122,7 +123,9 @@ def _may_have(stems: Sequence[str], text: Text) -> bool:
     return not plain.isascii() or all(stem[:-1] in plain for stem in stems if stem.isascii() and stem.isalpha())
 
 
-def _negated(text: str) -> bool:
+def negated(text: str) -> bool:
+    """Whether a text says that something is not so; "No. 12" is a number."""
+    text = _NUMBER.sub(" ", text)
     return any(term.stem in NEGATIONS or term.stem.endswith("n't") for term in terms(text)) or "n't" in text
 
 

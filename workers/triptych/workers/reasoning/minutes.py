@@ -9,6 +9,7 @@ from triptych.core.errors import FieldInvalid
 from triptych.core.pipelines.plan import Section
 from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence, QuoteMatch
+from triptych.workers.reasoning.claims import uncitable
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import NOT_FOUND
 from triptych.workers.reasoning.generation import generate, told
@@ -145,8 +146,8 @@ def _written(sections: dict[str, list[_Line]], usage: TokenUsage, max_evidence_c
 
 def _shown(line: _Line) -> str:
     if line.evidence is None:
-        return f"- {line.text}"
+        return f"- {uncitable(line.text)}"
     seconds = line.evidence.audio.start_ms // 1000
     who = f"{line.speaker}: " if line.speaker else ""
     cited = f" [{line.evidence.evidence_id}]" if line.evidence.evidence_id else ""
-    return f"- {seconds // 60:02d}:{seconds % 60:02d} {who}{line.text}{cited}"
+    return f"- {seconds // 60:02d}:{seconds % 60:02d} {who}{uncitable(line.text)}{cited}"

@@ -12,7 +12,7 @@ from triptych.core.pipelines.requests import applied, chosen
 from triptych.core.schema_values import asks_for_rows, leaves, wanted_values
 from triptych.v1.job_pb2 import JobEvent
 from triptych.v1.ocr_pb2 import OcrMode
-from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, PipelineRef, ReasoningResult, ReasoningSpec
+from triptych.v1.reasoning_pb2 import Answer, AnswerStatus, AnswerValue, PipelineRef, ReasoningResult, ReasoningSpec
 from triptych.workers.reasoning.across import find
 from triptych.workers.reasoning.children import Children, unit_of
 from triptych.workers.reasoning.classification import classify
@@ -203,12 +203,17 @@ def _ask_for_tables(request: ReasoningSpec) -> None:
 
 
 def held(outcome: Outcome, *, min_confidence: float, min_groundedness: float) -> Outcome:
-    """Gives an outcome, or nothing if it is below a threshold; what nobody knows of it does not hold it back."""
+    """Gives an outcome; below a threshold one without an answer, whose values are all said to be not found.
+
+    What nobody knows of it does not hold it back.
+    """
     unsure = outcome.confidence is not None and outcome.confidence < min_confidence
     ungrounded = outcome.groundedness is not None and outcome.groundedness < min_groundedness
     if not (unsure or ungrounded):
         return outcome
-    return Outcome(status=AnswerStatus.ANSWER_STATUS_NOT_FOUND, text=NOT_FOUND, usage=outcome.usage)
+    missing = AnswerStatus.ANSWER_STATUS_NOT_FOUND
+    values = [AnswerValue(json_pointer=value.json_pointer, status=missing) for value in outcome.values]
+    return Outcome(status=missing, text=NOT_FOUND, values=values, usage=outcome.usage)
 
 
 def _finder(run: Run, readings: Sequence[Reading], found: Sequence[Passage], *, reads_off: bool = True) -> Finder:

@@ -114,12 +114,12 @@ class _Said:
         self._run = run
 
     async def each(self, prompt: str, parts: Sequence[str]) -> list[list[str]]:
-        """Gives the sentences that the model chooses of each part."""
+        """Gives the sentences that the model chooses of each part; parts of which it chooses none are left out."""
         run = self._run
         system = run.plan.outcome.options[prompt].filled(
             question=run.request.question.strip(), max_sentences=str(_sentences(run))
         )
-        return await together(self._one(system, part) for part in parts)
+        return [chosen for chosen in await together(self._one(system, part) for part in parts) if chosen]
 
     async def _one(self, system: str, part: str) -> list[str]:
         run = self._run

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 
 _TERM = re.compile(r"\d+(?:[.,'’]\d+)*|[^\W\d_]+(?:['’](?:s|t)\b)?|[$€£¥₹%]")
 _CJK = re.compile(r"[\u0e00-\u0e7f\u2e80-\u9fff\uac00-\ud7a3\uf900-\ufaff]")
-NEGATIONS = frozenset({"not", "no", "never", "none", "without", "cannot", "kein", "nicht", "pas", "non", "niet", "nao"})
+_NEGATIVE_WORDS = (
+    "not", "no", "never", "none", "non", "without", "cannot", "kein", "keinen", "keiner", "keinem", "nicht", "nie",
+    "nein", "pas", "aucun", "jamais", "nunca", "niet", "nooit", "geen", "nao",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,4 +77,5 @@ _STOP_WORDS = (
     "combien", "cual", "cuanto", "een", "er", "het", "hoch", "hoeveel", "que", "quel", "quelle", "viel", "viele",
     "wann", "wat", "welche", "welcher", "welk", "welke", "wer", "wie", "wieviel", "zijn",
 )  # fmt: skip
+NEGATIONS = frozenset(stem(word) for word in _NEGATIVE_WORDS)
 _STOP = frozenset(stem(word) for word in _STOP_WORDS)

@@ -34,6 +34,8 @@ _GROUP = {stem(word): f"<{group.split()[0]}>" for group in _SAME for word in gro
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_\-\s./]+")
 _SIGN = re.compile(r"[#№]")
 _MAX_QUESTION_WORDS = 40
+# Signs that a question may have of a name, of a description, and of the choices.
+_MAX_PHRASE, _MAX_TOLD, _MAX_CHOICES = 200, 600, 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,7 +58,8 @@ class Wanted:
 def wanted(path: Sequence[str], leaf: Leaf | ListOf) -> Wanted:
     """Names the value at a path of property names."""
     own = readable(leaf)
-    phrase = " ".join(dict.fromkeys(word for part in (*path[:-1], own) for word in split_name(part).split()))
+    words = dict.fromkeys(word for part in (*path[:-1], own) for word in split_name(part).split())
+    phrase = " ".join(words)[:_MAX_PHRASE]
     labels = [words_of(split_name(name)) for name in (leaf.name, leaf.title) if name]
     # "city" of a billing address and of a delivery address: the label alone does not tell which.
     labels = [words | words_of(split_name(part)) for part in path[-2:-1] for words in labels] + labels
@@ -90,7 +93,7 @@ def words_of(text: str) -> frozenset[str]:
 
 
 def _question(leaf: Leaf | ListOf, phrase: str) -> str:
-    told = " ".join(leaf.description.split()[:_MAX_QUESTION_WORDS]).strip().rstrip(".")
+    told = " ".join(leaf.description.split()[:_MAX_QUESTION_WORDS])[:_MAX_TOLD].strip().rstrip(".")
     if told.endswith("?"):
         return told
     if isinstance(leaf, ListOf):
@@ -98,9 +101,14 @@ def _question(leaf: Leaf | ListOf, phrase: str) -> str:
     if leaf.kind == "boolean":
         return f"{told or phrase}: yes or no?"
     if leaf.kind == "choice":
-        choices = ", ".join(str(choice) for choice in leaf.choices)
-        return f"What is the {phrase}{f' ({told})' if told else ''}: {choices}?"
+        return f"What is the {phrase}{f' ({told})' if told else ''}: {_listed(leaf.choices)}?"
     if not told:
         return f"What is the {phrase}?"
     article = "" if re.match(r"(the|a|an|our|your|its)\b", told, re.IGNORECASE) else "the "
     return f"What is {article}{told[0].lower() if told[1:2].islower() else told[0]}{told[1:]}?"
+
+
+def _listed(choices: Sequence[object]) -> str:
+    """Names the choices; of very many the first, so that the form is clear."""
+    text = ", ".join(map(str, choices))
+    return text if len(text) <= _MAX_CHOICES else f"{text[:_MAX_CHOICES].rpartition(', ')[0]}, ..."

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import Any
 
-from triptych.v1.reasoning_pb2 import AnswerStatus
+from triptych.v1.reasoning_pb2 import AnswerStatus, Evidence
 from triptych.workers.reasoning.candidates import Candidate, Outcome
 from triptych.workers.reasoning.labelled import Hit
 
@@ -81,9 +82,14 @@ def _conflict(candidates: Sequence[Candidate]) -> Outcome:
         value=first.value,
         raw=first.raw,
         confidence=first.likely * len(sides[0]) / sum(map(len, sides)),
-        evidence=[one for side in sides for candidate in side for one in candidate.evidence],
+        evidence=_by_turns([[one for candidate in side for one in candidate.evidence] for side in sides]),
         found_by=tuple(sorted({one.by for side in sides for one in side})),
     )
+
+
+def _by_turns(sides: Sequence[Sequence[Evidence]]) -> list[Evidence]:
+    """Puts one of each side first, then another of each: where it is cut off, the other side is still seen."""
+    return [one for turn in zip_longest(*sides) for one in turn if one is not None]
 
 
 def _one(candidates: Sequence[Candidate]) -> bool:
