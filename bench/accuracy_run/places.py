@@ -1,11 +1,13 @@
 """Checks that a quote lies where it says, against the truth and against what was recognized there.
 
 Manifests have true texts, not true boxes, so it is checked in two steps. The quote's words have to stand in the true
-text of the file, next to each other, up to case, blanks, and one sign in eight that was recognized wrongly. And the
-words whose centres lie in its polygon, on a page that the service recognizes anew for this, have to spell the quote; of
-a recording, the words heard in its milliseconds.
+text of the file (or in an answer that the manifest has as right: true texts leave out what is in a picture), next to
+each other, up to case, blanks, signs that look alike (l and I, o and 0), and one sign in eight that was recognized
+wrongly. And the words whose centres lie in its polygon, on a page that the service recognizes anew for this, have to
+spell the quote; of a recording, the words heard in its milliseconds.
 """
 
+import math
 from collections.abc import Iterable, Sequence
 
 from accuracy_run.page_words import normalised
@@ -18,6 +20,7 @@ from triptych.v1.reasoning_pb2 import Evidence
 SAME = 87.5
 # Of a word's edges, in shares of the page: rounding.
 _TOLERANCE = 0.002
+_ALIKE = str.maketrans("i|0", "11o") | {ord("l"): "1"}
 
 
 def lies_there(evidence: Evidence, true: str, recognized: JobResult) -> bool:
@@ -71,9 +74,14 @@ def words_at(evidence: Evidence, recognized: JobResult) -> list[str]:
 
 
 def _inside(point: tuple[float, float], quad: Sequence[float]) -> bool:
-    xs, ys = quad[0::2], quad[1::2]
+    """Whether a point lies in a convex polygon, whichever way it turns."""
     x, y = point
-    return (min(xs) - _TOLERANCE <= x <= max(xs) + _TOLERANCE) and (min(ys) - _TOLERANCE <= y <= max(ys) + _TOLERANCE)
+    corners = list(zip(quad[0::2], quad[1::2], strict=True))
+    sides = [
+        ((right - left) * (y - top) - (bottom - top) * (x - left)) / max(1e-9, math.hypot(right - left, bottom - top))
+        for (left, top), (right, bottom) in zip(corners, [*corners[1:], corners[0]], strict=True)
+    ]
+    return all(side >= -_TOLERANCE for side in sides) or all(side <= _TOLERANCE for side in sides)
 
 
 def _centre(quad: Iterable[float]) -> tuple[float, float]:
@@ -82,4 +90,4 @@ def _centre(quad: Iterable[float]) -> tuple[float, float]:
 
 
 def _signs(text: str) -> str:
-    return "".join(char for char in normalised(text) if char.isalnum())
+    return "".join(char for char in normalised(text).translate(_ALIKE) if char.isalnum())

@@ -190,7 +190,7 @@ class _Session:
         try:
             result = self.client.answer(question.text, [question.item.path], config, timeout_s=3600)
             placed = [one for one in result.evidence if one.quote_match != QuoteMatch.QUOTE_MATCH_NONE]
-            misplaced = [one for one in placed if not self._lies_there(one, question.item)] if question.answers else []
+            misplaced = [one for one in placed if question.answers and not self._lies_there(one, question)]
         except TriptychError as error:
             failure = f"{error.reason}: {error.message}"
             return Answered(question=question, said="", score=Score(anls=0, exact=0, lenient=0), failure=failure)
@@ -205,9 +205,9 @@ class _Session:
             unplaced=len(result.evidence) - len(placed),
         )
 
-    def _lies_there(self, evidence: Evidence, item: Item) -> bool:
-        true = item.true_text() or ""
-        return lies_there(evidence, true, self._once(item, self._recognize))
+    def _lies_there(self, evidence: Evidence, question: Question) -> bool:
+        true = "\n".join([question.item.true_text() or "", *question.answers])
+        return lies_there(evidence, true, self._once(question.item, self._recognize))
 
     def _once(self, item: Item, recognize: Callable[[Item], JobResult]) -> JobResult:
         if item.id not in self.recognized:

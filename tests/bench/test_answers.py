@@ -73,6 +73,20 @@ def test_a_quote_has_to_stand_in_the_truth_and_at_its_place():
     assert not lies_there(Evidence(quote="$610.00"), true, recognized)
 
 
+def test_signs_that_look_alike_are_no_other_words():
+    recognized = JobResult(ocr=OcrResult(pages=[page((0.5, 0.1, "165 Ib"))]))
+    assert lies_there(placed("165 Ib", box=(0.5, 0.1, 6)), "WGT 165 lb", recognized)
+    assert not lies_there(placed("165 Ib", box=(0.5, 0.1, 6)), "WGT 385 lb", recognized)
+
+
+def test_a_tilted_place_does_not_hold_what_its_upright_bounds_hold():
+    recognized = JobResult(ocr=OcrResult(pages=[page((0.1, 0.1, "here"), (0.3, 0.1, "other"))]))
+    tilted = Evidence(
+        quote="here", page=PageAnchor(page_number=1, polygon=[0.1, 0.09, 0.4, 0.29, 0.4, 0.32, 0.1, 0.12])
+    )
+    assert lies_there(tilted, "here other", recognized)
+
+
 def test_a_quote_of_a_recording_has_to_be_heard_then():
     recognized = JobResult(transcription=recording("they met in Subiaco"))
     here = Evidence(quote="Subiaco", audio=AudioAnchor(start_ms=1500, end_ms=2000))

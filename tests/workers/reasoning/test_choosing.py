@@ -92,6 +92,11 @@ async def test_an_answer_that_nothing_speaks_for_is_not_given() -> None:
     assert anyway.answer.confidence < 0.3
 
 
+async def test_a_question_about_the_whole_needs_none_of_its_words_on_the_page() -> None:
+    result = await answered("What is this document about?", "We deliver within three days")
+    assert result.answer.status == AnswerStatus.ANSWER_STATUS_ANSWERED
+
+
 async def test_the_caller_may_ask_for_more_confidence() -> None:
     result = await answered("What is the total?", "$610.00", min_confidence=1)
     assert result.answer.status == AnswerStatus.ANSWER_STATUS_NOT_FOUND

@@ -17,11 +17,20 @@ from triptych.workers.reasoning.readable import LABEL, Candidate
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.shapes import fits, trimmed
+from triptych.workers.reasoning.terms import stem
 from triptych.workers.reasoning.values import only_value
 
 MODEL = "model"
 # Where the model finds nothing, or nothing of the form asked for, something read off is taken from here on.
 _LIKELY = 0.45
+# Stems by which a question speaks of the document itself.
+_OF_ITSELF = frozenset(
+    stem(word)
+    for word in (
+        "briefly", "content", "describe", "document", "explain", "file", "key", "main", "page", "point", "sentence",
+        "subject", "summarise", "summarize", "summary", "text", "topic",
+    )
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,9 +72,13 @@ def choose(
             return None
         grounding = _read_off(best, readings, asking, max_evidence_count)
         found_by: tuple[str, ...] = (best.by,)
+    elif agreeing is not None:
+        # Where it stands is known better from what names it than from its words: these may stand anywhere.
+        grounding = _read_off(agreeing, readings, asking, max_evidence_count)
+        found_by = (MODEL, agreeing.by)
     else:
         grounding = _verdict(said, asking, locator) or ground(said, locator, max_evidence_count=max_evidence_count)
-        found_by = (MODEL, agreeing.by) if agreeing else (MODEL,)
+        found_by = (MODEL,)
     used = agreeing or (None if MODEL in found_by else best)
     signals = _signals(asking, shown, used, generated, grounding, locator, from_model=MODEL in found_by)
     return Choice(grounding=grounding, found_by=found_by, signals=signals)
@@ -171,12 +184,13 @@ def uncited(grounding: Grounding) -> str:
 
 def _covered(asking: Asking, shown: Sequence[Passage]) -> float:
     """Gives the share of the question's words that the passages have, in any spelling."""
+    wanted = [word for word in asking.words if word not in _OF_ITSELF]
     words = {
         word
         for passage in shown
         for word in re.findall(r"[^\W\d_]+|\d+", passage.text)
         if len(word) > 1 or word.isdigit()
     }
-    there = named(" ".join(words), asking.words, asking.question)
-    there |= {word for word in asking.words if word in words}
-    return len(there) / len(asking.words) if asking.words else 0.0
+    there = named(" ".join(words), wanted, asking.question) | (words & set(wanted))
+    # "What is this document about?" names nothing that would have to stand there.
+    return len(there) / len(wanted) if wanted else 1.0

@@ -71,5 +71,7 @@ _STOP_WORDS = (
     "say", "says", "she", "so", "tell", "than", "that", "the", "their", "them", "then", "there", "these",
     "they", "this", "those", "to", "un", "una", "und", "used", "was", "we", "were", "what", "when", "where",
     "which", "who", "whom", "whose", "why", "will", "with", "would", "y", "you", "your",
+    "combien", "cual", "cuanto", "een", "er", "het", "hoch", "hoeveel", "que", "quel", "quelle", "viel", "viele",
+    "wann", "wat", "welche", "welcher", "welk", "welke", "wer", "wie", "wieviel", "zijn",
 )  # fmt: skip
 _STOP = frozenset(stem(word) for word in _STOP_WORDS)
