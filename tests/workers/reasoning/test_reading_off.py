@@ -246,10 +246,11 @@ cells_of_rows = st.lists(st.lists(st.sampled_from(["", "Name", "Due", "7", "12.5
 
 
 @given(cells_of_rows)
-def test_a_line_is_in_one_cell_of_one_table_at_most(rows: list[list[str]]) -> None:
+def test_a_word_is_in_one_cell_of_one_table_at_most(rows: list[list[str]]) -> None:
     reading: Reading = read_page("d1", page(*grid(*(" | ".join(row) for row in rows))))
-    lines = [line for table in tables(reading) for row in (table.header, *table.rows) for c in row for line in c.lines]
-    assert len(lines) == len(set(lines))
+    found = [cell for table in tables(reading) for row in (table.header, *table.rows) for cell in row]
+    signs = [sign for cell in found for span in cell.spans for sign in range(*span)]
+    assert len(signs) == len(set(signs))
 
 
 @given(st.text(max_size=60), st.sampled_from(Shape))

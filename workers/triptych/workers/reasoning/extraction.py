@@ -13,15 +13,15 @@ from triptych.v1.common_pb2 import TokenUsage
 from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
 from triptych.workers.reasoning.assembly import Assembly, Found, Rows
 from triptych.workers.reasoning.candidates import Outcome, of_cell, of_finding, of_hit
-from triptych.workers.reasoning.columns import is_head, items
+from triptych.workers.reasoning.columns import are_headings, items
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import Finder, Finding
-from triptych.workers.reasoning.grids import grids
 from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.labelled import Hit, labelled
 from triptych.workers.reasoning.layout import Row, rows
 from triptych.workers.reasoning.readings import Reading
+from triptych.workers.reasoning.tables import tables
 from triptych.workers.reasoning.unlabelled import unlabelled
 from triptych.workers.reasoning.value_names import Wanted, wanted
 from triptych.workers.reasoning.weighing import settled, weighed
@@ -169,7 +169,7 @@ class _Search:
 
     def _rows(self, item: ObjectOf) -> Rows:
         names = {path: wanted(path, leaf) for path, leaf in leaves(item) if isinstance(leaf, Leaf)}
-        found = grids(self._readings, lambda texts: is_head(texts, names))
+        found = [tables(reading, lambda texts: are_headings(texts, names)) for reading in self._readings]
         own = [self._habits[reading.document_id] for reading in self._readings]
         listed = items(found, names, own)
         return Rows(items=[{path: of_cell(filled, self._readings) for path, filled in row.items()} for row in listed])
