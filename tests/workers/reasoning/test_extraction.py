@@ -429,6 +429,29 @@ async def test_the_only_date_of_a_document_is_its_date_and_a_share_is_no_amount(
     assert of_value(result, "/date").confidence < of_value(result, "/tax_amount").confidence
 
 
+async def test_labels_in_other_languages_are_understood():
+    sheet = paragraph("Factuurnummer: R-17", "Vervaldatum: 22-9-2022", "Gesamtbetrag: 41,31 EUR", "Lieferant: Contoso")
+    schema = of(invoice_number=STRING, due_date=STRING, total=NUMBER, supplier=STRING)
+    children = Script({PNG: pages(sheet)})
+    assert output(await extracted(schema, children)) == {
+        "invoice_number": "R-17",
+        "due_date": "22-9-2022",
+        "total": 41.31,
+        "supplier": "Contoso",
+    }
+    assert not children.asked
+
+
+async def test_a_label_with_the_very_words_goes_before_one_that_means_about_the_same():
+    about = (0.1, 0.1, "Subtotal: 717.97")
+    alone = await extracted(of(amount_untaxed=NUMBER), Script({PNG: pages(page(about))}))
+    both = await extracted(
+        of(amount_untaxed=NUMBER), Script({PNG: pages(page(about, (0.1, 0.2, "Excl. VAT: 593.36")))})
+    )
+    assert (output(alone), output(both)) == ({"amount_untaxed": 717.97}, {"amount_untaxed": 593.36})
+    assert of_value(both, "/amount_untaxed").status == ANSWERED
+
+
 async def test_a_date_without_a_day_stays_in_its_words():
     sheet = paragraph("It has to be paid within 30 days")
     result = await extracted(of(due_date=STRING), Script({PNG: pages(sheet)}, {"due date": "within 30 days"}))

@@ -7,18 +7,19 @@ from dataclasses import dataclass
 
 from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.habits import Habits
-from triptych.workers.reasoning.labelled import LIKE, likeness
+from triptych.workers.reasoning.labelled import ALIKE, LIKE, likeness
 from triptych.workers.reasoning.layout_tables import Cell, Table
 from triptych.workers.reasoning.normalization import normal
-from triptych.workers.reasoning.value_names import Wanted, words_of
+from triptych.workers.reasoning.value_names import Wanted
 from triptych.workers.reasoning.value_readers import Normal
+from triptych.workers.reasoning.vocabulary import words_of
 
 Path = tuple[str, ...]
 # How likely the cell of a column is right whose heading says just what is wanted, or something like it.
 SAME_HEADING, LIKE_HEADING = 0.9, 0.7
 # A column has values of the wanted kind in most of its cells.
 _TYPED_SHARE = 0.6
-_SUMMARY = frozenset({"<total>", "<tax>", "<amount>"}) | words_of("subtotal balance discount shipping carry forward")
+_SUMMARY = words_of("total tax amount subtotal balance discount shipping carry forward")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +54,7 @@ class Filled:
 
 def are_headings(texts: Sequence[str], wanted: Mapping[Path, Wanted]) -> bool:
     """Whether texts that stand side by side are headings of two of the wanted properties, or of the only one."""
-    named = [one for one in wanted.values() if any(likeness(words_of(text), one) >= LIKE for text in texts)]
+    named = [one for one in wanted.values() if any(likeness(text, one) >= LIKE for text in texts)]
     return len(named) >= min(2, len(wanted))
 
 
@@ -98,15 +99,15 @@ def _columns(table: Table, wanted: Mapping[Path, Wanted], habits: Habits) -> dic
     """Gives each property the column whose heading is likest, no column to two of them."""
     heads = [cell.text for cell in table.header]
     pairs = [
-        (likeness(words_of(head), one), path, index)
+        (likeness(head, one), path, index)
         for path, one in wanted.items()
         for index, head in enumerate(heads)
-        if likeness(words_of(head), one) >= LIKE and _typed(table, index, one, habits)
+        if likeness(head, one) >= LIKE and _typed(table, index, one, habits)
     ]
     columns: dict[Path, Column] = {}
     for like, path, index in sorted(pairs, key=lambda pair: -pair[0]):
         if path not in columns and all(column.index != index for column in columns.values()):
-            columns[path] = Column(index=index, confidence=SAME_HEADING if like == 1 else LIKE_HEADING)
+            columns[path] = Column(index=index, confidence=SAME_HEADING if like >= ALIKE else LIKE_HEADING)
     return columns
 
 

@@ -14,11 +14,14 @@ from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of, p
 from triptych.workers.reasoning.normalization import kind_of, normal
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.terms import content_terms
-from triptych.workers.reasoning.value_names import Wanted, words_of
+from triptych.workers.reasoning.value_names import Wanted
 from triptych.workers.reasoning.value_readers import FILLS, Normal
+from triptych.workers.reasoning.vocabulary import own_words, words_of
 
 # Least share of common words (Jaccard) of what is asked for and what labels it.
 LIKE = 0.5
+# A label in other words than what is wanted: all that is asked for, unless another one has the very words.
+ALIKE = 0.95
 _MAX_LABEL_WORDS = 8
 # A value stands under its label within so many line heights.
 LINES_BELOW = 1.5
@@ -38,9 +41,11 @@ class Hit:
         end: End, exclusive.
         value: Normalized.
         certainty: 1, or less if the words can be read in another way too.
-        exact: Whether the label says what is asked for and nothing else.
+        exact: Whether the label says what is asked for and nothing else, in its words or, where no other label of the
+            document does, in words that are alike.
         sure: Whether nothing else at that place could be the value.
         told: Whether it is the only value of its kind in a sentence that has all words of the label, not beside it.
+        likeness: Of the label to what is asked for, 0 to 1; of what no label names, 1.
     """
 
     reading: int
@@ -51,6 +56,7 @@ class Hit:
     exact: bool
     sure: bool
     told: bool = False
+    likeness: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +82,25 @@ def labelled(
     if isinstance(wanted.leaf, Leaf) and kind_of(wanted.leaf) != "boolean":
         for index, (reading, page) in enumerate(zip(readings, pages, strict=True)):
             found += _Page(index, reading, habits[reading.document_id], wanted, wanted.leaf).hits(page)
-    return found
+    named = {readings[hit.reading].document_id for hit in found if hit.exact and hit.likeness == 1}
+    # "Subtotal" may be what is called untaxed, but not where something else is called so.
+    return [
+        replace(hit, exact=False, sure=False)
+        if hit.likeness < 1 and readings[hit.reading].document_id in named
+        else hit
+        for hit in found
+    ]
 
 
-def likeness(words: frozenset[str], wanted: Wanted) -> float:
-    """Gives the share of common words of a label and what is wanted, the best of its names; 0 to 1."""
-    return max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
+def likeness(text: str, wanted: Wanted) -> float:
+    """Gives how well a label names what is wanted, 0 to 1.
+
+    The share of words that it has in common with the likest of the names, those that are alike being one; 1 if its own
+    words are all of a name and nothing else, `ALIKE` at most if only words that are alike are.
+    """
+    words = words_of(text)
+    like = max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
+    return ALIKE if like == 1 and own_words(text) not in wanted.own else like
 
 
 @lru_cache(maxsize=65536)
@@ -126,22 +145,22 @@ class _Page:
         start, end = self._reading.lines[line]
         found = normal(self._reading.text[start:end], self._leaf, self._habits)
         if found is not None and kind_of(self._leaf) != "choice":
-            yield self._made(start, found, exact=False, told=True)
+            yield self._made(start, found, likeness=0, told=True)
 
     def _label(self, text: str) -> _Label | None:
         """Gives how a line begins with a label of what is wanted; None if it does not."""
         head, colon, tail = text.partition(":")
         if colon and tail[:1].strip() == "":
-            like = likeness(words_of(head), self._wanted)
+            like = likeness(head, self._wanted)
             return _Label(likeness=like, colon=True, rest=len(head) + 1) if like >= LIKE else None
-        like = likeness(words_of(text), self._wanted)
+        like = likeness(text, self._wanted)
         if like >= LIKE and len(text) < RUNNING_TEXT_CHARS and not self._has_value(text):
             return _Label(likeness=like, colon=False, rest=len(text))
         best: _Label | None = None
         for end, words in _beginnings(text):
             if not any(words <= names for names in self._wanted.labels):
                 break
-            like = likeness(words, self._wanted)
+            like = likeness(text[:end], self._wanted)
             # The longest: "Customer ID 7" is no customer.
             if end < len(text) and like >= LIKE:
                 best = _Label(likeness=like, colon=False, rest=end)
@@ -211,18 +230,19 @@ class _Page:
 
     def _hit(self, label: _Label, start: int, end: int) -> Hit | None:
         found = self._normal(self._reading.text[start:end])
-        return self._made(start, found, exact=label.likeness == 1) if found else None
+        return self._made(start, found, likeness=label.likeness) if found else None
 
-    def _made(self, start: int, found: Normal, *, exact: bool, told: bool = False) -> Hit:
+    def _made(self, start: int, found: Normal, *, likeness: float, told: bool = False) -> Hit:
         return Hit(
             reading=self._index,
             start=start + found.start,
             end=start + found.end,
             value=found.value,
             certainty=found.certainty,
-            exact=exact,
-            sure=exact,
+            exact=likeness >= ALIKE,
+            sure=likeness >= ALIKE,
             told=told,
+            likeness=likeness,
         )
 
     def _normal(self, text: str) -> Normal | None:

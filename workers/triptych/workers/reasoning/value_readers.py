@@ -14,14 +14,15 @@ from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.days import days, times
 from triptych.workers.reasoning.habits import Habits
 from triptych.workers.reasoning.monies import CODES, currencies
-from triptych.workers.reasoning.value_names import readable, words_of
+from triptych.workers.reasoning.value_names import readable
 from triptych.workers.reasoning.values import values
+from triptych.workers.reasoning.vocabulary import words_of
 
 # What a value is worth that could be read in another way too, beside one that could not.
 DOUBTED = 0.6
 # A typed value makes up most of what stands at its place; a sentence with a number in it is no number.
 FILLS = 0.6
-AMOUNTS = frozenset({"<amount>", "<total>", "<price>", "<subtotal>"})
+AMOUNTS = words_of("amount total price subtotal")
 _SHARES = words_of("rate percent percentage share")
 _EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _URI = re.compile(r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:)]|(?<![@\w])[a-z0-9-]+(?:\.[a-z0-9-]+)+/?(?![\w@])")
@@ -63,7 +64,7 @@ def number_in(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
     """Yields numbers, by the decimal sign of the document."""
     name = named(leaf)
     # "VAT 21 %" is no amount.
-    is_amount = bool(name & (AMOUNTS | {"<tax>"})) and not name & _SHARES
+    is_amount = bool(name & (AMOUNTS | words_of("tax"))) and not name & _SHARES
     for found in values(text):
         if found.number is None or (is_amount and found.unit == "%"):
             continue
