@@ -68,7 +68,7 @@ RECHNUNG = page(
     (0.1, 0.10, "Rechnungsnummer:"), (0.5, 0.10, "R-2020-17"),
     (0.1, 0.15, "Rechnungsdatum: 3.4.2020"),
     (0.1, 0.20, "Nettobetrag"), (0.5, 0.20, "€ 100,00"),
-    (0.1, 0.23, "MwSt 19%"), (0.5, 0.23, "€ 19,00"),
+    (0.1, 0.23, "MwSt: 19%"), (0.5, 0.23, "€ 19,00"),
     (0.1, 0.26, "Gesamtbetrag"), (0.5, 0.26, "€ 119,00"),
     (0.1, 0.40, "Tel. 030 1234567"), (0.5, 0.40, "info@example.org"),
 )  # fmt: skip
@@ -98,6 +98,7 @@ def test_cards_abbreviate_their_labels(question: str, value: str) -> None:
         ("What is the e-mail address?", "info@example.org"),
         ("What is the fax number?", ""),
         ("What is the IBAN?", ""),
+        ("What is the VAT ID?", ""),
     ],
 )
 def test_labels_are_understood_in_other_languages(question: str, value: str) -> None:

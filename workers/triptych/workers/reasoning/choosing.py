@@ -11,7 +11,6 @@ from triptych.v1.vision_pb2 import VisionResult
 from triptych.workers.reasoning.asking import Asking
 from triptych.workers.reasoning.confidence import Signals
 from triptych.workers.reasoning.evidence import Grounding, Locator, ground
-from triptych.workers.reasoning.naming import named
 from triptych.workers.reasoning.prompts import says_not_found, tidy
 from triptych.workers.reasoning.readable import LABEL, Candidate
 from triptych.workers.reasoning.readings import Reading
@@ -191,6 +190,6 @@ def _covered(asking: Asking, shown: Sequence[Passage]) -> float:
         for word in re.findall(r"[^\W\d_]+|\d+", passage.text)
         if len(word) > 1 or word.isdigit()
     }
-    there = named(" ".join(words), wanted, asking.question) | (words & set(wanted))
+    there = (asking.named_by(" ".join(words)) | words) & set(wanted)
     # "What is this document about?" names nothing that would have to stand there.
     return len(there) / len(wanted) if wanted else 1.0

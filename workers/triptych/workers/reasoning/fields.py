@@ -235,8 +235,8 @@ class _Page:
         return bool(text) and not text.endswith(":") and self._has_value(text)
 
     def _has_value(self, text: str) -> bool:
-        """Whether a text has a value of the form that is asked for; a date is no number of something."""
-        if self._asking.identifier and fits(text, Shape.DATE):
+        """Whether a text has a value of the form that is asked for; a date or an amount is no number of something."""
+        if self._asking.identifier and (fits(text, Shape.DATE) or re.search("[$€£¥₹%]", text)):
             return False
         return fits(text, self._asking.shape)
 
