@@ -466,6 +466,24 @@ async def test_the_head_of_a_column_labels_no_single_value():
     assert output(alone) == {"amount": 10}
 
 
+async def test_a_label_of_its_own_goes_before_a_heading():
+    row = ((0.1, 0.3, "Order"), (0.3, 0.3, "Due date"), (0.5, 0.3, "Total"))
+    row += ((0.1, 0.33, "77-1"), (0.3, 0.33, "6/24/2017"), (0.5, 0.33, "$100.00"))
+    headed = await extracted(of(order=STRING, due_date=DATE, total=NUMBER), Script({PNG: pages(page(*row))}))
+    assert output(headed) == {"order": "77-1", "due_date": "2017-06-24", "total": 100}
+    both = await extracted(
+        of(total=NUMBER), Script({PNG: pages(page(*row, (0.1, 0.5, "Total"), (0.5, 0.5, "$110.00")))})
+    )
+    assert (output(both), of_value(both, "/total").status) == ({"total": 110}, ANSWERED)
+
+
+async def test_boxes_of_a_form_below_each_other_are_no_column():
+    boxes = ((0.1, 0.1, "1 Wages"), (0.4, 0.12, "37160.56"), (0.1, 0.145, "3 Other wages"), (0.4, 0.165, "21.50"))
+    sheet = page(*boxes, (0.1, 0.3, "Order number"), (0.1, 0.33, "55-1"), (0.1, 0.36, "Customer"), (0.1, 0.39, "77-2"))
+    result = await extracted(of(wages=NUMBER, order_number=STRING, customer=STRING), Script({PNG: pages(sheet)}))
+    assert output(result) == {"wages": 37160.56, "order_number": "55-1", "customer": "77-2"}
+
+
 async def test_a_label_is_made_of_whole_words():
     children = Script({PNG: pages(paragraph("invoice_number_1", "Invoice No. 77"))})
     assert output(await extracted(of(invoice_number=STRING), children)) == {"invoice_number": "77"}

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.habits import Habits
-from triptych.workers.reasoning.labelled import ALIKE, LIKE, likeness
 from triptych.workers.reasoning.layout_tables import Cell, Table
 from triptych.workers.reasoning.normalization import normal
-from triptych.workers.reasoning.value_names import Wanted
+from triptych.workers.reasoning.value_names import ALIKE, LIKE, Wanted, likeness
 from triptych.workers.reasoning.value_readers import Normal
 from triptych.workers.reasoning.vocabulary import words_of
 

@@ -19,7 +19,6 @@ from triptych.workers.reasoning.finding import Finder, Finding
 from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.labelled import Hit, labelled
-from triptych.workers.reasoning.layout import Row, rows
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.tables import tables
 from triptych.workers.reasoning.unlabelled import unlabelled
@@ -118,13 +117,11 @@ class _Search:
             documents.setdefault(reading.document_id, []).append(reading.text)
         self._texts = documents
         self._habits: dict[str, Habits] = {}
-        self._pages: list[Sequence[Row]] = []
         self.usage = TokenUsage()
 
     def look(self) -> None:
-        """Learns how the documents write and stand; takes a while for long ones."""
+        """Learns how the documents write; takes a while for long ones."""
         self._habits = {document: habits(texts) for document, texts in self._texts.items()}
-        self._pages = [rows(reading) for reading in self._readings]
 
     async def place(self, path: tuple[str, ...], place: Leaf | ListOf) -> Found:
         one = wanted(path, place)
@@ -146,7 +143,7 @@ class _Search:
         return replace(outcome, status=finding.status) if cut and outcome.value is not None else outcome
 
     def _hits(self, one: Wanted) -> list[Hit]:
-        found = labelled(self._readings, self._pages, self._habits, one)
+        found = labelled(self._readings, self._habits, one)
         return found or unlabelled(self._readings, self._habits, one)
 
     async def _listed(self, one: Wanted, leaf: Leaf) -> Rows:

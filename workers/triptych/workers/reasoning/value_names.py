@@ -9,6 +9,10 @@ from dataclasses import dataclass
 from triptych.core.schema_values import Leaf, ListOf, Place
 from triptych.workers.reasoning.vocabulary import own_words, words_of
 
+# Least share of common words (Jaccard) of what is asked for and what labels it.
+LIKE = 0.5
+# A label in other words than what is wanted: all that is asked for, unless another one has the very words.
+ALIKE = 0.95
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_\-\s./]+")
 _MAX_QUESTION_WORDS = 40
 
@@ -56,6 +60,17 @@ def _labels(read: Callable[[str], frozenset[str]], names: Sequence[str]) -> tupl
     # "Excl. VAT" is said with two words.
     labels += [words | read("tax") for words in labels if words & read("untaxed")]
     return tuple(dict.fromkeys(label for label in labels if label))
+
+
+def likeness(text: str, wanted: Wanted) -> float:
+    """Gives how well a label names what is wanted, 0 to 1.
+
+    The share of words that it has in common with the likest of the names, those that are alike being one; 1 if its own
+    words are all of a name and nothing else, `ALIKE` at most if only words that are alike are.
+    """
+    words = words_of(text)
+    like = max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
+    return ALIKE if like == 1 and own_words(text) not in wanted.own else like
 
 
 def readable(place: Place) -> str:
