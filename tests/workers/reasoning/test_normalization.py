@@ -13,6 +13,7 @@ from triptych.workers.reasoning.days import days
 from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.normalization import normal
 from triptych.workers.reasoning.value_readers import DOUBTED
+from triptych.workers.reasoning.values import only_value
 
 GERMAN = Habits(decimal=",", day_first=True, day_known=True, country="DE")
 AMERICAN = Habits(decimal=".", day_first=False, day_known=True, country="US")
@@ -172,6 +173,24 @@ def test_any_text_has_a_value_within_it_or_none(text):
 )  # fmt: skip
 def test_a_document_tells_how_it_writes(text, expected):
     assert habits([text]) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("3 mai 2021", "2021-05-03", True),
+        ("May 5,  2019", "05/05/2019", True),
+        ("31/12/1999", "31.12.1999", True),
+        ("01/02/2024", "2024-02-01", False),
+        ("31.12.99", "31.12.1999", False),
+        ("30.02.2024", "2024-03-01", False),
+        ("Rs 1,234.50", "INR 1234.50", True),
+        ("5 USD", "5 EUR", False),
+    ],
+)  # fmt: skip
+def test_values_are_the_same_where_their_spelling_leaves_no_doubt(one, other, same):
+    found = [only_value(text) for text in (one, other)]
+    assert bool(found[0] and found[1] and found[0].same_as(found[1])) is same
 
 
 def test_a_date_that_may_be_two_has_both():

@@ -236,6 +236,9 @@ def test_a_question_says_what_its_answer_looks_like(question: str, shape: Shape 
         ("3 April 2020", Shape.DATE, "3 April 2020"),
         ("$1.00 or $2.00", Shape.AMOUNT, "$1.00 or $2.00"),
         ("nothing", Shape.AMOUNT, "nothing"),
+        ("1939 INR for 2 nights/room, 10 %", Shape.AMOUNT, "1939 INR for 2 nights/room, 10 %"),
+        ("1939 INR of 10 %, room A7", Shape.AMOUNT, "1939 INR"),
+        ("am 3. März 2020 um 12", Shape.DATE, "3. März 2020"),
         ("tel: +44 (0) 20 9876 5432", Shape.PHONE, "+44 (0) 20 9876 5432"),
     ],
 )

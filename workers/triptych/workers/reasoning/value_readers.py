@@ -14,6 +14,7 @@ from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.days import days, times
 from triptych.workers.reasoning.habits import Habits
 from triptych.workers.reasoning.monies import CODES, currencies
+from triptych.workers.reasoning.shapes import EMAIL
 from triptych.workers.reasoning.value_names import readable
 from triptych.workers.reasoning.values import values
 from triptych.workers.reasoning.vocabulary import words_of
@@ -24,7 +25,6 @@ DOUBTED = 0.6
 FILLS = 0.6
 AMOUNTS = words_of("amount total price subtotal")
 _SHARES = words_of("rate percent percentage share")
-_EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _URI = re.compile(r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:)]|(?<![@\w])[a-z0-9-]+(?:\.[a-z0-9-]+)+/?(?![\w@])")
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "millionen": 10**6, "mio": 10**6, "mrd": 10**9}
 _SCALED = re.compile(rf"\s*(?P<scale>{'|'.join(_SCALE)})\b", re.IGNORECASE)
@@ -124,7 +124,7 @@ def moment_in(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
 
 def email_in(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:
     """Yields mail addresses."""
-    return (Normal(value=match[0], start=match.start(), end=match.end()) for match in _EMAIL.finditer(text))
+    return (Normal(value=match[0], start=match.start(), end=match.end()) for match in EMAIL.finditer(text))
 
 
 def uri_in(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:
