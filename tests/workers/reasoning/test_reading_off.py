@@ -152,6 +152,12 @@ def test_headings_may_have_several_lines(question: str, value: str) -> None:
     assert best(question, BALLOTS) == value
 
 
+def test_a_sum_has_the_currency_of_what_was_added() -> None:
+    sheet = page(*grid("Day | Reason | Charges", "One | Repair | $5.00", "Two | Cleaning | $7.50"))
+    found = read_off("What is the total of all charges?", sheet)[0]
+    assert (found.value, found.computed) == ("$12.50", True)
+
+
 def test_what_was_worked_out_rests_on_the_cells() -> None:
     found = read_off("What is the total of the three cheques paid?", STATEMENT)[0]
     assert [one.quote for one in found.evidence([read_page("d1", STATEMENT)])] == ["36.07", "60.93", "100.00"]

@@ -16,7 +16,7 @@ from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.tables import tables
 from triptych.workers.reasoning.terms import content_terms
-from triptych.workers.reasoning.values import values
+from triptych.workers.reasoning.values import spelled, values
 
 # Words by which a list names its own rows.
 _ROW_WORDS = frozenset({"row", "lin", "entri", "entry", "item"})
@@ -84,11 +84,11 @@ def _sums(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -
                 column, rows_of = _same_column(matching), matching
             if column is None or (count and len(rows_of) != count):
                 continue
-            cells = [row[column] for row in rows_of if not _is_total(row)]
-            numbers = [_number(cell) for cell in cells if cell.text]
+            cells = [row[column] for row in rows_of if row[column].text and not _is_total(row)]
+            numbers = [_number(cell) for cell in cells]
             if len(numbers) >= 2 and all(number is not None for number in numbers):
                 total = sum((number for number in numbers if number is not None), Decimal(0))
-                yield Computed(value=f"{total}", rests_on=_places(index, cells))
+                yield Computed(value=spelled(total, cells[0].text), rests_on=_places(index, cells))
 
 
 def _extremes(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -> Iterator[Computed]:

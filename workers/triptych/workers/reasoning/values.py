@@ -77,6 +77,15 @@ def only_value(text: str) -> Value | None:
     return next((value for value in values(stripped) if (value.start, value.end) == (0, len(stripped))), None)
 
 
+def spelled(number: Decimal, like: str) -> str:
+    """Writes a number with the currency of another one."""
+    written = only_value(like)
+    if written is None or not written.unit:
+        return str(number)
+    signs = re.sub(r"[-−\d.,'’\s]+", "", like)
+    return f"{signs}{number}" if like.lstrip("-−").startswith(signs) else f"{number} {signs}"
+
+
 def _number(digits: str) -> tuple[Decimal, str]:
     """Reads digits with separators: (number, the digits if one separator could be either kind)."""
     plain = re.sub(r"[ '’\u00a0]", "", digits)
