@@ -106,6 +106,7 @@ STATE = leaf(enum=["paid", "partly paid", "open", "in_dispute"])
         ("ground floor 2", leaf(enum=[1, 2, 3]), NOBODY, 2, 1),
         (" 1 Main St,\n Redmond ", STRING, NOBODY, "1 Main St, Redmond", 1),
         (" : ", STRING, NOBODY, None, None),
+        ("# R-17", STRING, NOBODY, "R-17", 1),
     ],
 )  # fmt: skip
 def test_words_have_a_value(text, wanted, own, value, certainty):

@@ -26,6 +26,7 @@ FILLS = 0.6
 AMOUNTS = words_of("amount total price subtotal")
 _SHARES = words_of("rate percent percentage share")
 _URI = re.compile(r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:)]|(?<![@\w])[a-z0-9-]+(?:\.[a-z0-9-]+)+/?(?![\w@])")
+_BEFORE = re.compile(r"^[\s:;,|]*(?:[#№]\s+)?")
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "millionen": 10**6, "mio": 10**6, "mrd": 10**9}
 _SCALED = re.compile(rf"\s*(?P<scale>{'|'.join(_SCALE)})\b", re.IGNORECASE)
 
@@ -53,10 +54,10 @@ def named(leaf: Leaf) -> frozenset[str]:
 
 
 def string_in(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:
-    """Yields the whole text, without what surrounds it."""
-    value = " ".join(text.split()).strip(" :;,|")
+    """Yields the whole text, without what surrounds it; "# 17" is 17."""
+    start = len(text) - len(_BEFORE.sub("", text))
+    value = " ".join(text[start:].split()).rstrip(" :;,|")
     if re.search(r"\w", value):
-        start = len(text) - len(text.lstrip(" \n\t:;,|"))
         yield Normal(value=value, start=start, end=len(text.rstrip(" \n\t:;,|")))
 
 
