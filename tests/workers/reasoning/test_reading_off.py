@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from workers.reasoning.paper import Placed, page, paragraph
+from workers.reasoning.test_extraction import tabled
 
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.reasoning.asking import Asking
@@ -176,6 +177,21 @@ def test_days_between_two_labels_are_counted() -> None:
     either = page(*grid("Invoice Date | Due Date | Charges", "6/7/2017 | 8/9/2017 | $5.00"))
     assert read_off(question, either)[:1] != ["6"]
     assert not any(one.computed for one in read_off(question, either))
+
+
+def test_one_date_is_not_the_two_between_which_days_are_counted() -> None:
+    found = read_off(
+        "How many days are between the invoice date and the due date?", page((0.1, 0.1, "Date: 18 June 2017"))
+    )
+    assert not any(one.computed for one in found)
+
+
+def test_tables_that_layout_found_are_read_off() -> None:
+    # Two columns are no table by where they stand.
+    sheet = tabled((0.1, 0.1, "Part"), (0.5, 0.1, "Charge"), (0.1, 0.13, "Bolt"), (0.5, 0.13, "12.50"))
+    found = read_off("What is the charge for the bolt?", sheet)[0]
+    assert (found.value, found.by) == ("12.50", "table")
+    assert [one.quote for one in found.evidence([read_page("d1", sheet)])] == ["12.50"]
 
 
 def test_a_cell_goes_on_in_the_next_line() -> None:

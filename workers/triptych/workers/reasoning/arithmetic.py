@@ -117,7 +117,8 @@ def _between(readings: Sequence[Reading], shown: Sequence[Passage], asking: Aski
     found: list[tuple[datetime.date, _Place]] = []
     for what in (first, second):
         day = _day(readings, shown, Asking(f"What is {what}?"))
-        if day is None:
+        # One date for both is none of them.
+        if day is None or any(day[1] == other for _, other in found):
             return None
         found.append(day)
     days = abs((found[1][0] - found[0][0]).days)
