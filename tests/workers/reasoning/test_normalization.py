@@ -60,6 +60,8 @@ STATE = leaf(enum=["paid", "partly paid", "open", "in_dispute"])
         ("3012 CN Rotterdam", leaf("amount", type="string"), NOBODY, None, None),
         ("12 of 24", NUMBER, NOBODY, None, None),
         ("none", NUMBER, NOBODY, None, None),
+        ("30/02/2024", NUMBER, NOBODY, None, None),
+        ("31.02.2024", NUMBER, NOBODY, None, None),
         ("3", INTEGER, NOBODY, 3, 1),
         ("3.5", INTEGER, NOBODY, None, None),
         ("Yes, in full", BOOLEAN, NOBODY, True, 1),

@@ -14,7 +14,9 @@ from triptych.workers.reasoning.monies import CURRENCY_OF, SIGNS
 _CURRENCY = "|".join(map(re.escape, sorted((*SIGNS, *set(CURRENCY_OF.values())), key=len, reverse=True)))
 _DIGITS = r"\d{1,3}(?:[ '’\u00a0]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)*"
 _NUMBER = re.compile(
-    rf"(?<![\w.,])(?<!\w[-/])(?P<sign>[-−]?)(?:(?P<before>{_CURRENCY})\s?)?(?P<inner>[-−]?)(?P<digits>{_DIGITS})(?![.,]?\d)"
+    rf"(?<![\w.,])(?<!\w[-/])(?P<sign>[-−]?)(?:(?P<before>{_CURRENCY})\s?)?(?P<inner>[-−]?)"
+    # "30/02/2024" is no day, and no number.
+    rf"(?!\d\d?(?P<dash>[-/.])\d\d?(?P=dash)(?:\d\d){{1,2}}(?!\d))(?P<digits>{_DIGITS})(?![.,]?\d)"
     rf"(?:\s?(?P<after>(?:{_CURRENCY}|%)(?!\w)))?"
 )
 
