@@ -187,7 +187,7 @@ def test_a_document_tells_how_it_writes(text, expected):
         ("01/02/2024", "2024-02-01", False),
         ("31.12.99", "31.12.1999", False),
         ("30.02.2024", "2024-03-01", False),
-        ("Rs 1,234.50", "INR 1234.50", True),
+        ("RM 1,234.50", "MYR 1234.50", True),
         ("5 USD", "5 EUR", False),
     ],
 )  # fmt: skip
