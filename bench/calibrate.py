@@ -32,13 +32,16 @@ from accuracy_run.service import service
 
 from triptych.client import Client
 from triptych.core.media import HEAD_BYTES, checked_type
+from triptych.core.pipelines.catalogue import Pipelines
+from triptych.core.settings import Settings
 from triptych.v1.common_pb2 import InputSource
 from triptych.v1.job_pb2 import JobEvent, JobSpec
 from triptych.v1.reasoning_pb2 import ReasoningConfig, ReasoningSpec, SourceDocument
 from triptych.workers.reasoning import confidence, finding
-from triptych.workers.reasoning.children import ChildOutcome
+from triptych.workers.reasoning.children import ChildOutcome, OnProgress
 from triptych.workers.reasoning.confidence import NAMES, Signals
 from triptych.workers.reasoning.pipeline import answer
+from triptych.workers.reasoning.readings import Reading
 
 T = TypeVar("T")
 FOLDS, BINS = 5, 5
@@ -47,6 +50,7 @@ RIDGE = 0.3
 AGAINST = frozenset({"not_worked_out", "refused"})
 SIGNS = np.array([-1 if name in AGAINST else 1 for name in NAMES])
 CHILD_TIMEOUT_S = 3600
+PIPELINES = Pipelines.load(Settings())
 
 
 class ServiceChildren:
@@ -55,13 +59,17 @@ class ServiceChildren:
     def __init__(self, client: Client) -> None:
         self._client = client
 
-    async def run(self, spec: JobSpec, *, stage: str) -> ChildOutcome:
+    async def run(self, spec: JobSpec, *, stage: str, on_progress: OnProgress | None = None) -> ChildOutcome:  # noqa: ARG002
         """See `Children.run`."""
         return await asyncio.to_thread(self._run, spec, stage)
 
     async def compute(self, unit: str, work: Callable[[], T]) -> T:  # noqa: ARG002 - nothing is blamed here
         """See `Children.compute`."""
         return work()
+
+    async def readings(self, key: str, make: Callable[[], Sequence[Reading]]) -> Sequence[Reading]:  # noqa: ARG002
+        """See `Children.readings`."""
+        return make()
 
     async def media_type(self, source: InputSource) -> str:
         """See `Children.media_type`."""
@@ -73,6 +81,10 @@ class ServiceChildren:
 
     def _run(self, spec: JobSpec, stage: str) -> ChildOutcome:
         began = time.monotonic()
+        if (kind := spec.WhichOneof("spec") or "") != "vision":
+            # Large inputs are not taken inline.
+            [source] = self._client.sources([getattr(spec, kind).input.content])
+            getattr(spec, kind).input.CopyFrom(source)
         job = self._client.wait_job(self._client.submit(spec).name, timeout_s=CHILD_TIMEOUT_S)
         result = self._client.result(job)
         return ChildOutcome(job=stage, result=result, elapsed_s=time.monotonic() - began)
@@ -95,7 +107,7 @@ def ask(client: Client, question: Question) -> dict[str, Any] | None:
         return confidence.probability(signals)
 
     with patch.object(finding, "probability", noted):
-        result = asyncio.run(answer(spec, ServiceChildren(client), _forget))
+        result = asyncio.run(answer(spec, ServiceChildren(client), _forget, PIPELINES))
     said = words(result)
     told = {"id": question.id, "file": str(question.item.path.name), "said": said, "known": bool(question.answers)}
     right = score(said, question.answers, question.kind).lenient if question.answers else 0.0

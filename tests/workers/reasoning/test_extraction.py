@@ -469,6 +469,29 @@ async def test_the_only_date_of_a_document_is_its_date_and_a_share_is_no_amount(
     assert of_value(result, "/date").confidence < of_value(result, "/tax_amount").confidence
 
 
+async def test_labels_in_other_languages_are_understood():
+    sheet = paragraph("Factuurnummer: R-17", "Vervaldatum: 22-9-2022", "Gesamtbetrag: 41,31 EUR", "Lieferant: Contoso")
+    schema = of(invoice_number=STRING, due_date=STRING, total=NUMBER, supplier=STRING)
+    children = Script({PNG: pages(sheet)})
+    assert output(await extracted(schema, children)) == {
+        "invoice_number": "R-17",
+        "due_date": "22-9-2022",
+        "total": 41.31,
+        "supplier": "Contoso",
+    }
+    assert not children.asked
+
+
+async def test_a_label_with_the_very_words_goes_before_one_that_means_about_the_same():
+    about = (0.1, 0.1, "Subtotal: 717.97")
+    alone = await extracted(of(amount_untaxed=NUMBER), Script({PNG: pages(page(about))}))
+    both = await extracted(
+        of(amount_untaxed=NUMBER), Script({PNG: pages(page(about, (0.1, 0.2, "Excl. VAT: 593.36")))})
+    )
+    assert (output(alone), output(both)) == ({"amount_untaxed": 717.97}, {"amount_untaxed": 593.36})
+    assert of_value(both, "/amount_untaxed").status == ANSWERED
+
+
 async def test_a_date_without_a_day_stays_in_its_words():
     sheet = paragraph("It has to be paid within 30 days")
     result = await extracted(of(due_date=STRING), Script({PNG: pages(sheet)}, {"due date": "within 30 days"}))
@@ -481,6 +504,24 @@ async def test_the_head_of_a_column_labels_no_single_value():
     assert result.answer.status == NOT_FOUND
     alone = await extracted(of(amount=NUMBER), Script({PNG: pages(page(*rows[:6]))}))
     assert output(alone) == {"amount": 10}
+
+
+async def test_a_label_of_its_own_goes_before_a_heading():
+    row = ((0.1, 0.3, "Order"), (0.3, 0.3, "Due date"), (0.5, 0.3, "Total"))
+    row += ((0.1, 0.33, "77-1"), (0.3, 0.33, "6/24/2017"), (0.5, 0.33, "$100.00"))
+    headed = await extracted(of(order=STRING, due_date=DATE, total=NUMBER), Script({PNG: pages(page(*row))}))
+    assert output(headed) == {"order": "77-1", "due_date": "2017-06-24", "total": 100}
+    both = await extracted(
+        of(total=NUMBER), Script({PNG: pages(page(*row, (0.1, 0.5, "Total"), (0.5, 0.5, "$110.00")))})
+    )
+    assert (output(both), of_value(both, "/total").status) == ({"total": 110}, ANSWERED)
+
+
+async def test_boxes_of_a_form_below_each_other_are_no_column():
+    boxes = ((0.1, 0.1, "1 Wages"), (0.4, 0.12, "37160.56"), (0.1, 0.145, "3 Other wages"), (0.4, 0.165, "21.50"))
+    sheet = page(*boxes, (0.1, 0.3, "Order number"), (0.1, 0.33, "55-1"), (0.1, 0.36, "Customer"), (0.1, 0.39, "77-2"))
+    result = await extracted(of(wages=NUMBER, order_number=STRING, customer=STRING), Script({PNG: pages(sheet)}))
+    assert output(result) == {"wages": 37160.56, "order_number": "55-1", "customer": "77-2"}
 
 
 async def test_a_label_is_made_of_whole_words():

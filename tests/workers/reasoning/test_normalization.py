@@ -15,6 +15,7 @@ from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.normalization import normal
 from triptych.workers.reasoning.value_names import wanted
 from triptych.workers.reasoning.value_readers import DOUBTED
+from triptych.workers.reasoning.values import only_value
 
 GERMAN = Habits(decimal=",", day_first=True, day_known=True, country="DE")
 AMERICAN = Habits(decimal=".", day_first=False, day_known=True, country="US")
@@ -61,6 +62,8 @@ STATE = leaf(enum=["paid", "partly paid", "open", "in_dispute"])
         ("3012 CN Rotterdam", leaf("amount", type="string"), NOBODY, None, None),
         ("12 of 24", NUMBER, NOBODY, None, None),
         ("none", NUMBER, NOBODY, None, None),
+        ("30/02/2024", NUMBER, NOBODY, None, None),
+        ("31.02.2024", NUMBER, NOBODY, None, None),
         ("3", INTEGER, NOBODY, 3, 1),
         ("3.5", INTEGER, NOBODY, None, None),
         ("Yes, in full", BOOLEAN, NOBODY, True, 1),
@@ -107,6 +110,7 @@ STATE = leaf(enum=["paid", "partly paid", "open", "in_dispute"])
         ("ground floor 2", leaf(enum=[1, 2, 3]), NOBODY, 2, 1),
         (" 1 Main St,\n Redmond ", STRING, NOBODY, "1 Main St, Redmond", 1),
         (" : ", STRING, NOBODY, None, None),
+        ("# R-17", STRING, NOBODY, "R-17", 1),
     ],
 )  # fmt: skip
 def test_words_have_a_value(text, wanted, own, value, certainty):
@@ -185,6 +189,24 @@ def test_any_text_has_a_value_within_it_or_none(text):
 )  # fmt: skip
 def test_a_document_tells_how_it_writes(text, expected):
     assert habits([text]) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("3 mai 2021", "2021-05-03", True),
+        ("May 5,  2019", "05/05/2019", True),
+        ("31/12/1999", "31.12.1999", True),
+        ("01/02/2024", "2024-02-01", False),
+        ("31.12.99", "31.12.1999", False),
+        ("30.02.2024", "2024-03-01", False),
+        ("RM 1,234.50", "MYR 1234.50", True),
+        ("5 USD", "5 EUR", False),
+    ],
+)  # fmt: skip
+def test_values_are_the_same_where_their_spelling_leaves_no_doubt(one, other, same):
+    found = [only_value(text) for text in (one, other)]
+    assert bool(found[0] and found[1] and found[0].same_as(found[1])) is same
 
 
 def test_a_date_that_may_be_two_has_both():

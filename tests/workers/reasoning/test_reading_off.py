@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from workers.reasoning.paper import Placed, page, paragraph
+from workers.reasoning.test_extraction import tabled
 
 from triptych.v1.ocr_pb2 import OcrPage
 from triptych.workers.reasoning.asking import Asking
@@ -152,6 +153,12 @@ def test_headings_may_have_several_lines(question: str, value: str) -> None:
     assert best(question, BALLOTS) == value
 
 
+def test_a_sum_has_the_currency_of_what_was_added() -> None:
+    sheet = page(*grid("Day | Reason | Charges", "One | Repair | $5.00", "Two | Cleaning | $7.50"))
+    found = read_off("What is the total of all charges?", sheet)[0]
+    assert (found.value, found.computed) == ("$12.50", True)
+
+
 def test_what_was_worked_out_rests_on_the_cells() -> None:
     found = read_off("What is the total of the three cheques paid?", STATEMENT)[0]
     assert [one.quote for one in found.evidence([read_page("d1", STATEMENT)])] == ["36.07", "60.93", "100.00"]
@@ -170,6 +177,21 @@ def test_days_between_two_labels_are_counted() -> None:
     either = page(*grid("Invoice Date | Due Date | Charges", "6/7/2017 | 8/9/2017 | $5.00"))
     assert read_off(question, either)[:1] != ["6"]
     assert not any(one.computed for one in read_off(question, either))
+
+
+def test_one_date_is_not_the_two_between_which_days_are_counted() -> None:
+    found = read_off(
+        "How many days are between the invoice date and the due date?", page((0.1, 0.1, "Date: 18 June 2017"))
+    )
+    assert not any(one.computed for one in found)
+
+
+def test_tables_that_layout_found_are_read_off() -> None:
+    # Two columns are no table by where they stand.
+    sheet = tabled((0.1, 0.1, "Part"), (0.5, 0.1, "Charge"), (0.1, 0.13, "Bolt"), (0.5, 0.13, "12.50"))
+    found = read_off("What is the charge for the bolt?", sheet)[0]
+    assert (found.value, found.by) == ("12.50", "table")
+    assert [one.quote for one in found.evidence([read_page("d1", sheet)])] == ["12.50"]
 
 
 def test_a_cell_goes_on_in_the_next_line() -> None:
@@ -236,6 +258,9 @@ def test_a_question_says_what_its_answer_looks_like(question: str, shape: Shape 
         ("3 April 2020", Shape.DATE, "3 April 2020"),
         ("$1.00 or $2.00", Shape.AMOUNT, "$1.00 or $2.00"),
         ("nothing", Shape.AMOUNT, "nothing"),
+        ("1939 INR for 2 nights/room, 10 %", Shape.AMOUNT, "1939 INR for 2 nights/room, 10 %"),
+        ("1939 INR of 10 %, room A7", Shape.AMOUNT, "1939 INR"),
+        ("am 3. März 2020 um 12", Shape.DATE, "3. März 2020"),
         ("tel: +44 (0) 20 9876 5432", Shape.PHONE, "+44 (0) 20 9876 5432"),
     ],
 )
@@ -247,10 +272,11 @@ cells_of_rows = st.lists(st.lists(st.sampled_from(["", "Name", "Due", "7", "12.5
 
 
 @given(cells_of_rows)
-def test_a_line_is_in_one_cell_of_one_table_at_most(rows: list[list[str]]) -> None:
+def test_a_word_is_in_one_cell_of_one_table_at_most(rows: list[list[str]]) -> None:
     reading: Reading = read_page("d1", page(*grid(*(" | ".join(row) for row in rows))))
-    lines = [line for table in tables(reading) for row in (table.header, *table.rows) for c in row for line in c.lines]
-    assert len(lines) == len(set(lines))
+    found = [cell for table in tables(reading) for row in (table.header, *table.rows) for cell in row]
+    signs = [sign for cell in found for span in cell.spans for sign in range(*span)]
+    assert len(signs) == len(set(signs))
 
 
 @given(st.text(max_size=60), st.sampled_from(Shape))

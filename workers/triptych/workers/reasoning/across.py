@@ -17,7 +17,7 @@ from triptych.workers.reasoning.finding import Finder, Finding
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.titles import meant, support, titled
-from triptych.workers.reasoning.values import Value, only_value, values
+from triptych.workers.reasoning.values import Value, only_value, spelled, values
 
 FinderOf = Callable[[Sequence[Reading]], Coroutine[Any, Any, Finder]]
 
@@ -93,7 +93,7 @@ class _Inquiry:
             return None
         if parts.kind == "sum":
             numbers = [value.number for value in found if value.number is not None]
-            total = _spelled(sum(numbers, Decimal(0)), said[0].value)
+            total = spelled(sum(numbers, Decimal(0)), said[0].value)
             return self._joined(total, f"{total}{''.join(marks)}", said) if len(numbers) == len(said) else None
         picked = _picked(found, most=parts.kind == "most")
         if picked is None:
@@ -156,15 +156,6 @@ def _picked(found: Sequence[Value], *, most: bool) -> int | None:
         return None
     wanted = max(ordered) if most else min(ordered)
     return ordered.index(wanted) if ordered.count(wanted) == 1 else None
-
-
-def _spelled(number: Decimal, like: str) -> str:
-    """Writes a number with the currency of another one."""
-    written = only_value(like)
-    if written is None or not written.unit:
-        return str(number)
-    signs = re.sub(r"[-−\d.,'’\s]+", "", like)
-    return f"{signs}{number}" if like.lstrip("-−").startswith(signs) else f"{number} {signs}"
 
 
 def _numbered(evidence: Evidence, number: int) -> Evidence:

@@ -11,15 +11,17 @@ from triptych.workers.reasoning.asking import Asking
 from triptych.workers.reasoning.cells import column_named
 from triptych.workers.reasoning.fields import asked_fields
 from triptych.workers.reasoning.layout import rows
+from triptych.workers.reasoning.layout_tables import Cell, Table
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
-from triptych.workers.reasoning.tables import Cell, Table, tables
+from triptych.workers.reasoning.tables import tables
 from triptych.workers.reasoning.terms import content_terms
-from triptych.workers.reasoning.values import values
+from triptych.workers.reasoning.values import spelled, values
 
 # Words by which a list names its own rows.
 _ROW_WORDS = frozenset({"row", "lin", "entri", "entry", "item"})
 _DAYS = {"days": 1, "weeks": 7}
+_Place = tuple[int, int, int]
 _TOTAL = ("total", "sum", "totaal", "gesamt", "balance forward")
 
 
@@ -29,12 +31,12 @@ class Computed:
 
     Attributes:
         value: It.
-        rests_on: Reading and line of everything that it was worked out from.
+        rests_on: Reading, start and end in its text of everything that it was worked out from.
         by: "table" or "label".
     """
 
     value: str
-    rests_on: tuple[tuple[int, int], ...]
+    rests_on: tuple[_Place, ...]
     by: str = "table"
 
 
@@ -62,10 +64,11 @@ def _counts(readings: Sequence[Reading], indices: Sequence[int], asking: Asking)
             found = [table for table in tables(readings[index]) if _named_table(table, rest)]
             if len(found) == 1:
                 counted = [row for row in found[0].rows if not _is_total(row)]
-                lines = [line for row in counted for line in _first(row).lines[:1]]
-                yield Computed(value=str(len(counted)), rests_on=tuple((index, line) for line in lines))
+                spans = [span for row in counted for span in _first(row).spans[:1]]
+                yield Computed(value=str(len(counted)), rests_on=tuple((index, *span) for span in spans))
         elif lines := _lines_with(readings[index], wanted):
-            yield Computed(value=str(len(lines)), rests_on=tuple((index, line) for line in lines))
+            spans = [readings[index].lines[line] for line in lines]
+            yield Computed(value=str(len(lines)), rests_on=tuple((index, *span) for span in spans))
 
 
 def _sums(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -> Iterator[Computed]:
@@ -76,16 +79,16 @@ def _sums(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -
     for index in indices:
         for table in tables(readings[index]):
             column, rows_of = column_named(table, Asking(what)), table.rows
-            matching = [row for row in table.rows if wanted <= _stems(" ".join(cell.text for cell in row[:2]))]
+            matching = tuple(row for row in table.rows if wanted <= _stems(" ".join(cell.text for cell in row[:2])))
             if len(matching) >= 2:
                 column, rows_of = _same_column(matching), matching
             if column is None or (count and len(rows_of) != count):
                 continue
-            cells = [row[column] for row in rows_of if not _is_total(row)]
-            numbers = [_number(cell) for cell in cells if cell.text]
+            cells = [row[column] for row in rows_of if row[column].text and not _is_total(row)]
+            numbers = [_number(cell) for cell in cells]
             if len(numbers) >= 2 and all(number is not None for number in numbers):
                 total = sum((number for number in numbers if number is not None), Decimal(0))
-                yield Computed(value=f"{total}", rests_on=_places(index, cells))
+                yield Computed(value=spelled(total, cells[0].text), rests_on=_places(index, cells))
 
 
 def _extremes(readings: Sequence[Reading], indices: Sequence[int], asking: Asking) -> Iterator[Computed]:
@@ -111,10 +114,11 @@ def _extremes(readings: Sequence[Reading], indices: Sequence[int], asking: Askin
 
 def _between(readings: Sequence[Reading], shown: Sequence[Passage], asking: Asking) -> Computed | None:
     first, second, unit = asking.between
-    found: list[tuple[datetime.date, tuple[int, int]]] = []
+    found: list[tuple[datetime.date, _Place]] = []
     for what in (first, second):
         day = _day(readings, shown, Asking(f"What is {what}?"))
-        if day is None:
+        # One date for both is none of them.
+        if day is None or any(day[1] == other for _, other in found):
             return None
         found.append(day)
     days = abs((found[1][0] - found[0][0]).days)
@@ -126,21 +130,19 @@ def _between(readings: Sequence[Reading], shown: Sequence[Passage], asking: Aski
     return None
 
 
-def _day(
-    readings: Sequence[Reading], shown: Sequence[Passage], asking: Asking
-) -> tuple[datetime.date, tuple[int, int]] | None:
+def _day(readings: Sequence[Reading], shown: Sequence[Passage], asking: Asking) -> tuple[datetime.date, _Place] | None:
     """Gives the day beside, or in the column under, a label; None: none, several, or day and month may be swapped."""
     fields = asked_fields(readings, shown, asking)
     best = [field for field in fields if (field.share, field.label_share) == (fields[0].share, fields[0].label_share)]
     if len({field.value for field in best}) == 1:
         field = best[0]
         if (day := _date(field.value)) is not None:
-            return day, (field.reading, readings[field.reading].marks_between(field.start, field.end)[0].line)
+            return day, (field.reading, field.start, field.end)
     for index in sorted({passage.reading for passage in shown}):
         for table in tables(readings[index]):
             column = column_named(table, asking)
             if column is not None and len(table.rows) == 1 and (day := _date(table.rows[0][column].text)) is not None:
-                return day, (index, table.rows[0][column].lines[0])
+                return day, (index, *table.rows[0][column].spans[0])
     return None
 
 
@@ -184,11 +186,11 @@ def _is_total(row: Sequence[Cell]) -> bool:
 
 
 def _first(row: Sequence[Cell]) -> Cell:
-    return next((cell for cell in row if cell.lines), row[0])
+    return next((cell for cell in row if cell.spans), row[0])
 
 
-def _places(index: int, cells: Sequence[Cell]) -> tuple[tuple[int, int], ...]:
-    return tuple((index, line) for cell in cells for line in cell.lines)
+def _places(index: int, cells: Sequence[Cell]) -> tuple[_Place, ...]:
+    return tuple((index, *span) for cell in cells for span in cell.spans)
 
 
 def _stems(text: str) -> frozenset[str]:

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from triptych.workers.reasoning.asking import Asking
+from triptych.workers.reasoning.layout_tables import Cell, Table
 from triptych.workers.reasoning.shapes import Shape, fits
-from triptych.workers.reasoning.tables import Cell, Table
 
 # Row and heading together must say so much of the question.
 COVERED = 0.6

@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from triptych.workers.reasoning.terms import stem
-from triptych.workers.reasoning.values import values
 
 _MONTH_NAMES = (
     "january jan januar jänner janvier janv enero ene gennaio gen januari janeiro",
@@ -28,13 +27,14 @@ _MONTHS = {stem(name): number for number, names in enumerate(_MONTH_NAMES, start
 _YEAR = r"(?P<year>\d{4}|['’]?\d{2})(?![\d:]|[.,]\d)"
 _OF = r"(?:\s+(?:of|de|del|di))?"
 _PATTERNS = (
+    re.compile(r"(?<![\w.,-])(?P<year>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})(?![\w-])"),
     re.compile(rf"(?<![\w.,/-])(?P<a>\d{{1,2}})\s?(?P<sep>[-/.])\s?(?P<b>\d{{1,2}})\s?(?P=sep)\s?{_YEAR}(?![-/.]?\w)"),
     re.compile(
-        rf"(?<![\w.,])(?P<d>\d{{1,2}})(?:st|nd|rd|th|º|er)?\.?{_OF}[-\s./]{{0,2}}(?P<month>[^\W\d_]{{3,10}})\.?{_OF}"
-        rf"[-\s,./]{{0,2}}{_YEAR}(?!\w)"
+        rf"(?<![\w.,])(?P<d>\d{{1,2}})(?:st|nd|rd|th|º|er)?\.?{_OF}[-\s./]{{0,3}}(?P<month>[^\W\d_]{{3,10}})\.?{_OF}"
+        rf"[-\s,./]{{0,3}}{_YEAR}(?!\w)"
     ),
     re.compile(
-        rf"(?<!\w)(?P<month>[^\W\d_]{{3,10}})\.?[-\s./]{{0,2}}(?P<d>\d{{1,2}})(?:st|nd|rd|th)?(?:\s?[,/]\s?|[-\s]){_YEAR}(?!\w)"
+        rf"(?<!\w)(?P<month>[^\W\d_]{{3,10}})\.?[-\s./]{{0,3}}(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[-\s,/]{{1,3}}{_YEAR}(?!\w)"
     ),
     re.compile(r"(?P<year>\d{4})\s?年\s?(?P<m>\d{1,2})\s?月\s?(?P<d>\d{1,2})\s?日"),
 )
@@ -57,6 +57,7 @@ class Day:
         date: The day; if day and month may be swapped, with the day written first.
         swapped: The day with the month written first, if both are possible and differ.
         day_first: How a date of numbers must be read that cannot be read otherwise; None of others.
+        certain: Whether it can be read in no other way: neither are day and month swapped nor is the century left out.
     """
 
     start: int
@@ -64,15 +65,12 @@ class Day:
     date: datetime.date
     swapped: datetime.date | None = None
     day_first: bool | None = None
+    certain: bool = True
 
 
 def days(text: str) -> list[Day]:
     """Gives the dates of a text, in order."""
-    found = [
-        Day(start=value.start, end=value.end, date=value.date, day_first=_order(text[value.start : value.end]))
-        for value in values(text)
-        if value.date is not None
-    ]
+    found: list[Day] = []
     for pattern in _PATTERNS:
         for match in pattern.finditer(text):
             if not any(day.start < match.end() and match.start() < day.end for day in found):
@@ -94,28 +92,23 @@ def times(text: str) -> Iterator[tuple[int, int, str]]:
 
 
 def _read(match: re.Match[str]) -> Iterator[Day]:
-    parts = match.groupdict()
+    parts, (start, end) = match.groupdict(), match.span()
     short = parts["year"].lstrip("'’")
-    year = int(short) if len(short) == 4 else int(short) + (2000 if int(short) < _CENTURY_TURN else 1900)
+    whole = len(short) == 4
+    year = int(short) if whole else int(short) + (2000 if int(short) < _CENTURY_TURN else 1900)
     if "a" in parts:
         a, b = int(parts["a"]), int(parts["b"])
         first, second = _date(year, b, a), _date(year, a, b)
         if parts["sep"] == ".":
             second = None
         order = bool(first) if bool(first) != bool(second) and parts["sep"] != "." else None
-        if first or second:
-            swapped = second if first and second and first != second else None
-            yield Day(start=match.start(), end=match.end(), date=(first or second), swapped=swapped, day_first=order)  # type: ignore[arg-type]
+        swapped = second if first and second and first != second else None
+        if date := first or second:
+            yield Day(start=start, end=end, date=date, swapped=swapped, day_first=order, certain=whole and not swapped)
         return
     month = int(parts["m"]) if parts.get("m") else _MONTHS.get(stem(parts["month"]), 0)
     if date := _date(year, month, int(parts["d"])):
-        yield Day(start=match.start(), end=match.end(), date=date)
-
-
-def _order(written: str) -> bool | None:
-    """Whether the day stands first in a date of three numbers that can be read in one way only."""
-    match = re.fullmatch(r"(\d{1,2})[-/](\d{1,2})[-/]\d{4}", written)
-    return int(match[1]) > 12 if match and match[1] != match[2] else None
+        yield Day(start=start, end=end, date=date, certain=whole)
 
 
 def _date(year: int, month: int, day: int) -> datetime.date | None:

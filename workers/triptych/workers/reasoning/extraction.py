@@ -15,16 +15,15 @@ from triptych.v1.reasoning_pb2 import AnswerStatus, AnswerValue, Evidence
 from triptych.workers.reasoning.assembly import Assembly, Found, Rows
 from triptych.workers.reasoning.candidates import Outcome, of_cell, of_finding, of_hit
 from triptych.workers.reasoning.children import Children, unit_of
-from triptych.workers.reasoning.columns import is_head, items
+from triptych.workers.reasoning.columns import are_headings, items
 from triptych.workers.reasoning.evidence import Locator
 from triptych.workers.reasoning.finding import Finder, Finding
-from triptych.workers.reasoning.grids import grids
 from triptych.workers.reasoning.habits import Habits, habits
 from triptych.workers.reasoning.ingest import together
 from triptych.workers.reasoning.labelled import Hit, labelled
-from triptych.workers.reasoning.layout import Row, rows
 from triptych.workers.reasoning.matching import Span
 from triptych.workers.reasoning.readings import Reading
+from triptych.workers.reasoning.tables import tables
 from triptych.workers.reasoning.unlabelled import unlabelled
 from triptych.workers.reasoning.value_names import Wanted, wanted
 from triptych.workers.reasoning.weighing import settled, weighed
@@ -124,13 +123,11 @@ class _Search:
             documents.setdefault(reading.document_id, []).append(reading.text)
         self._texts = documents
         self._habits: dict[str, Habits] = {}
-        self._pages: list[Sequence[Row]] = []
         self.usage = TokenUsage()
 
     def look(self) -> None:
-        """Learns how the documents write and stand; takes a while for long ones."""
+        """Learns how the documents write; takes a while for long ones."""
         self._habits = {document: habits(texts) for document, texts in self._texts.items()}
-        self._pages = [rows(reading) for reading in self._readings]
 
     async def place(self, path: tuple[str, ...], place: Leaf | ListOf) -> Found:
         one = wanted(path, place)
@@ -153,7 +150,7 @@ class _Search:
         return replace(outcome, status=finding.status) if cut and outcome.value is not None else outcome
 
     def _hits(self, one: Wanted) -> list[Hit]:
-        found = labelled(self._readings, self._pages, self._habits, one)
+        found = labelled(self._readings, self._habits, one)
         return found or unlabelled(self._readings, self._habits, one)
 
     async def _listed(self, path: tuple[str, ...], one: Wanted, leaf: Leaf) -> Rows:
@@ -183,7 +180,7 @@ class _Search:
 
     def _rows(self, item: ObjectOf) -> Rows:
         names = {path: wanted(path, leaf) for path, leaf in leaves(item) if isinstance(leaf, Leaf)}
-        found = grids(self._readings, lambda texts: is_head(texts, names))
+        found = [tables(reading, lambda texts: are_headings(texts, names)) for reading in self._readings]
         own = [self._habits[reading.document_id] for reading in self._readings]
         listed = items(found, names, own)
         return Rows(items=[{path: of_cell(filled, self._readings) for path, filled in row.items()} for row in listed])

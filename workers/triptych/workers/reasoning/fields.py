@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from triptych.workers.reasoning.asking import NUMBER_WORDS, Asking
-from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS, Row, box_of, rows
+from triptych.workers.reasoning.layout import RUNNING_TEXT_CHARS
+from triptych.workers.reasoning.pairs import Sheet
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.retrieval import Passage
 from triptych.workers.reasoning.shapes import Shape, fits
@@ -18,12 +19,6 @@ from triptych.workers.reasoning.values import values
 QUESTION_SHARE, LABEL_SHARE = 0.6, 0.5
 # Where the value has a form that hardly anything else on a page has, half of the question is enough.
 _TELLING = frozenset({Shape.DATE, Shape.PHONE, Shape.EMAIL, Shape.IBAN, Shape.VAT_NUMBER, Shape.URL})
-# A value stands under its label within so many line heights.
-LINES_BELOW = 1.5
-ROWS_BELOW = 3
-CELLS_BELOW = 5.0
-# The label of a value stands above it within so many line heights.
-LABEL_GAP = 0.8
 # A value has more in words with digits than a label with a number in it.
 VALUE_SHARE = 0.4
 MAX_FIELDS = 3
@@ -94,28 +89,28 @@ class _Page:
     def __init__(self, index: int, reading: Reading, asking: Asking) -> None:
         self._index = index
         self._reading = reading
+        self._sheet = Sheet(reading)
         self._asking = asking
 
     def fields(self, lines: frozenset[int]) -> Iterator[Field]:
         """Yields the fields whose labels are among some lines."""
-        page = rows(self._reading)
-        for at, row in enumerate(page):
+        for at, row in enumerate(self._sheet.rows):
             for place, line in enumerate(row.lines):
                 if line in lines:
-                    yield from self._of(row, place, page[at + 1 : at + 1 + ROWS_BELOW])
+                    yield from self._of(at, place, line)
 
-    def _of(self, row: Row, place: int, below: Sequence[Row]) -> Iterator[Field]:
-        line = row.lines[place]
+    def _of(self, at: int, place: int, line: int) -> Iterator[Field]:
         start, end = self._reading.lines[line]
         if (cut := self._cut(start, end)) is not None:
             share = self._share(self._reading.text[start : cut[0]], alone=False)
             if share:
                 yield self._field(start, cut[0], *cut, share=share)
             return
-        share = self._share(self._text(line), alone=True)
-        other = self._value(row, place, below) if share else None
-        if other is not None:
-            yield self._field(start, end, *self._reading.lines[other], share=share)
+        share = self._share(self._sheet.text(line), alone=True)
+        found = self._sheet.values_of(at, place, self) if share else []
+        # Of two nobody knows which.
+        if len(found) == 1:
+            yield self._field(start, end, *self._reading.lines[found[0]], share=share)
 
     def _field(self, label_start: int, label_end: int, start: int, end: int, *, share: float) -> Field:
         text = self._reading.text
@@ -172,74 +167,21 @@ class _Page:
         least = 0.5 if self._asking.shape in _TELLING else QUESTION_SHARE
         return share if share >= least else 0.0
 
-    def _value(self, row: Row, place: int, below: Sequence[Row]) -> int | None:
-        """Gives the line of the value of the label at a place of its row; None if none or two come into question."""
-        label = self._text(row.lines[place])
-        follower = row.lines[place + 1] if place + 1 < len(row.lines) else None
-        right = self._text(follower) if follower is not None else ""
-        if below and len(below[0].lines) == len(row.lines) > 2:
-            under: int | None = below[0].lines[place]
-        else:
-            under = self._under(row.lines[place], follower, below)
-        below_text = self._text(under) if under is not None else ""
-        colon = label.endswith(":")
-        # Most values have digits and most labels none; without them only a colon tells the two apart.
-        if self._may_be_value(right) and self._may_be_value(below_text) and not colon:
-            if re.match(r"\W*[^\W\d_]{3}", below_text):
-                # The label of the next row.
-                return follower
-            return under if follower is not None and self._is_of_another(follower, row.lines[place]) else None
-        if self._may_be_value(right) or (colon and len(row.lines) == 2 and self._has_words(right)):
-            return follower
-        if self._may_be_value(below_text) or (colon and not right and self._has_words(below_text)):
-            return under
-        return None
-
-    def _is_of_another(self, value: int, label: int) -> bool:
-        """Whether a value has words right above it that are nearer than a label: another box of the form."""
-        box = box_of(self._reading.quads[value])
-        far = box.left - box_of(self._reading.quads[label]).right
-        for other, quad in enumerate(self._reading.quads):
-            above = box_of(quad)
-            right_above = above.top < box.top and abs(box.top - above.bottom) <= LABEL_GAP * (box.bottom - box.top)
-            near = above.left <= box.right and box.left - above.right < far / 2
-            if other not in (value, label) and right_above and near and not self._may_be_value(self._text(other)):
-                return True
-        return False
-
-    def _under(self, line: int, follower: int | None, below: Sequence[Row]) -> int | None:
-        """Gives the first cell below a line that stands under it: left of where the line's neighbour begins."""
-        quads = self._reading.quads
-        box = box_of(quads[line])
-        height = box.bottom - box.top
-        end = box_of(quads[follower]).left if follower is not None else float("inf")
-        for at, row in enumerate(below):
-            # A row of labels, and their values under it in as many cells.
-            reach = LINES_BELOW if at or not follower or len(row.lines) < 2 else CELLS_BELOW
-            for other in row.lines:
-                cell = box_of(quads[other])
-                near = cell.top - box.bottom < reach * height
-                if near and box.left - height <= cell.left and (cell.left + cell.right) / 2 < end:
-                    if at == 0 and follower is None:
-                        return other
-                    if self._may_be_value(self._text(other)):
-                        return other
-        return None
-
-    def _may_be_value(self, text: str) -> bool:
+    def is_value(self, text: str) -> bool:
+        """See `Kind.is_value`."""
         digits = any(char.isdigit() for char in text) and not text.endswith(":")
         return digits and self._has_value(text) and _value_share(text) >= VALUE_SHARE
 
-    def _has_words(self, text: str) -> bool:
-        """Whether a text may be a value without digits, where a colon says that one follows."""
+    def may_be_value(self, text: str) -> bool:
+        """See `Kind.may_be_value`."""
         return bool(text) and not text.endswith(":") and self._has_value(text)
+
+    def same(self, one: str, other: str) -> bool:
+        """See `Kind.same`."""
+        return one == other
 
     def _has_value(self, text: str) -> bool:
         """Whether a text has a value of the form that is asked for; a date or an amount is no number of something."""
         if self._asking.identifier and (fits(text, Shape.DATE) or re.search("[$€£¥₹%]", text)):
             return False
         return fits(text, self._asking.shape)
-
-    def _text(self, line: int) -> str:
-        start, end = self._reading.lines[line]
-        return self._reading.text[start:end].strip()

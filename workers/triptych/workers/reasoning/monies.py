@@ -28,6 +28,8 @@ _ELSEWHERE = {
     "¥": {"CN": "CNY", "JP": "JPY"},
 }
 _WORDS = sorted((sign for sign in CURRENCY_OF if sign.isalpha()), key=len, reverse=True)
+# What belongs to a figure beside it for sure: "Rs" and "Fr" may be words.
+SIGNS = tuple(sign for sign in CURRENCY_OF if not sign.isalpha() or sign.isupper())
 _SIGNS = sorted((sign for sign in CURRENCY_OF if not sign.isalpha()), key=len, reverse=True)
 _MONEY = re.compile(
     rf"(?<![^\W\d_])(?P<code>[A-Z]{{3}})(?![^\W\d_])|(?P<sign>{'|'.join(map(re.escape, _SIGNS))})"

@@ -9,51 +9,13 @@ from functools import lru_cache
 from rapidfuzz.distance import Levenshtein
 
 from triptych.workers.reasoning.terms import content_terms, stem
+from triptych.workers.reasoning.vocabulary import meanings
 
-# Labels of business papers in the languages of Europe, as stems of English words; compounds are several.
-_TRANSLATED = {
-    "account": "konto compte cuenta conto conta rekening",
-    "address": "adresse adres direccion indirizzo endereco anschrift",
-    "amount": "betrag bedrag montant importe importo valor",
-    "amount due": "zahlbetrag verschuldigd",
-    "balance": "saldo solde",
-    "city": "stadt ville ciudad citta cidade plaats ort",
-    "customer": "kunde klant client cliente kunden",
-    "customer number": "kundennummer klantnummer kundennr klantnr",
-    "date": "datum date fecha data",
-    "delivery date": "leverdatum lieferdatum",
-    "due date": "vervaldatum falligkeitsdatum echeance vencimiento scadenza vencimento falligkeit",
-    "invoice": "rechnung factuur facture factura fattura fatura faktura",
-    "invoice date": "rechnungsdatum factuurdatum fakturadatum",
-    "invoice number": "rechnungsnummer factuurnummer rechnungsnr factuurnr fakturanummer",
-    "name": "naam nom nombre nome",
-    "number": "nummer numero nr no num nbr",
-    "order": "bestellung bestelling commande pedido ordine auftrag encomenda",
-    "order date": "bestelldatum besteldatum orderdatum",
-    "order number": "bestellnummer bestelnummer ordernummer auftragsnummer",
-    "price": "preis prijs prix precio prezzo preco",
-    "quantity": "menge aantal quantite cantidad quantita quantidade anzahl",
-    "subtotal": "sub zwischensumme subtotaal",
-    "tax": "btw mwst tva iva ust vat gst steuer belasting moms",
-    "telephone": "telefon telefoon phone tel telefono telefone",
-    "untaxed": "excl exclusief exclusive excluding exkl net netto nettobetrag grondslag imponible hors",
-    "total": "totaal gesamt totale gesamtbetrag summe totaalbedrag totalbetrag",
-}
-_MEANS: dict[str, frozenset[str]] = {}
-for _english, _words in _TRANSLATED.items():
-    _stems = frozenset(stem(word) for word in _english.split())
-    for _word in (*_words.split(), *((_english,) if " " not in _english else ())):
-        _MEANS[stem(_word)] = _MEANS.get(stem(_word), frozenset()) | _stems
 _BOX_NUMBER = re.compile(r"\b\d{1,2}[a-z]?(?=[A-Z])")
 # And before a blank: "17 WGT", "d Control number".
 _BOX = re.compile(r"^\s*(?:\d{1,2}[a-z]?|[a-z])[.)]?\s+(?=[A-Z])")
 # A word this long may be misread or spelled otherwise in one letter.
 _LONG = 6
-
-
-def meanings(word: str) -> frozenset[str]:
-    """Gives the stems that a word stands for: its own, and those of its translation."""
-    return frozenset({word}) | _MEANS.get(word, frozenset())
 
 
 def named(label: str, wanted: Sequence[str], question: str) -> frozenset[str]:
@@ -68,9 +30,9 @@ def named(label: str, wanted: Sequence[str], question: str) -> frozenset[str]:
     initials = _initials(question)
     for word in label_words(label):
         root = stem(word)
-        of_word = meanings(root)
+        of_word = _senses(root)
         for other in wanted:
-            if of_word & meanings(other) or _short_form(word, other) or _respelled(root, other):
+            if of_word & _senses(other) or _short_form(word, other) or _respelled(root, other):
                 found.add(other)
         if word.isupper():
             found |= initials.get(word.casefold(), frozenset()) & set(wanted)
@@ -86,10 +48,10 @@ def share_named(label: str, wanted: Sequence[str], question: str, neutral: froze
         question: See `named`.
         neutral: Stems that say nothing of their own here: "date" before a date.
     """
-    asked = frozenset().union(*(meanings(word) for word in wanted))
+    asked = frozenset().union(*(_senses(word) for word in wanted))
     shares = []
     for word in content_label_words(label):
-        says = _MEANS.get(stem(word), frozenset())
+        says = meanings(stem(word))
         if stem(word) in neutral or (says and says <= neutral):
             continue
         # A compound says several things: "Vervaldatum" is no "Factuurdatum".
@@ -108,6 +70,11 @@ def label_words(label: str) -> list[str]:
 def content_label_words(label: str) -> list[str]:
     """Gives those that carry a subject."""
     return [word for word in label_words(label) if word == "#" or content_terms(word)]
+
+
+def _senses(word: str) -> frozenset[str]:
+    """Gives the stems that a word stands for: its own, and those of its translation."""
+    return frozenset({word}) | meanings(word)
 
 
 def _short_form(word: str, other: str) -> bool:

@@ -8,8 +8,8 @@ from typing import Any
 from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning import choices, value_readers
 from triptych.workers.reasoning.habits import Habits
-from triptych.workers.reasoning.value_names import words_of
 from triptych.workers.reasoning.value_readers import AMOUNTS, Normal, named
+from triptych.workers.reasoning.vocabulary import words_of
 
 # What is longer is running text, in which nothing says what belongs to what.
 MAX_CHARS = 2000
@@ -25,11 +25,11 @@ def kind_of(leaf: Leaf) -> str:
     if leaf.kind != "string":
         return leaf.kind
     name = named(leaf)
-    if "<date>" in name:
+    if name & words_of("date"):
         return "date in words"
     if name & AMOUNTS and not name & _COUNTED:
         return "amount in words"
-    return next((kind for kind in ("currency", "phone") if f"<{kind}>" in name), "string")
+    return next((kind for kind in ("currency", "phone") if name & words_of(kind)), "string")
 
 
 def normal(text: str, leaf: Leaf, habits: Habits) -> Normal | None:

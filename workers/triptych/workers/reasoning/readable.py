@@ -61,7 +61,7 @@ def candidates(readings: Sequence[Reading], shown: Sequence[Passage], asking: As
     if asking.yes_no:
         return []
     if (result := computed(readings, shown, asking)) is not None:
-        return [_worked_out(readings, result)]
+        return [_worked_out(result)]
     found = [*_cells(readings, shown, asking), *_fields(readings, shown, asking), *_by_form(readings, shown, asking)]
     kept: dict[str, Candidate] = {}
     for candidate in sorted(found, key=lambda one: -one.sure):
@@ -77,15 +77,14 @@ def _one_page(found: Sequence[Candidate]) -> bool:
     return len({index for one in found for index, _, _ in one.places}) == 1
 
 
-def _worked_out(readings: Sequence[Reading], result: Computed) -> Candidate:
-    places = tuple((index, *readings[index].lines[line]) for index, line in result.rests_on)
-    return Candidate(value=result.value, label="", by=result.by, sure=0.9, places=places, computed=True)
+def _worked_out(result: Computed) -> Candidate:
+    return Candidate(value=result.value, label="", by=result.by, sure=0.9, places=result.rests_on, computed=True)
 
 
 def _cells(readings: Sequence[Reading], shown: Sequence[Passage], asking: Asking) -> Iterator[Candidate]:
     for index in sorted({passage.reading for passage in shown}):
         for named in asked_cells(tables(readings[index]), asking):
-            places = tuple((index, *readings[index].lines[line]) for line in named.cell.lines)
+            places = tuple((index, *span) for span in named.cell.spans)
             label = f"{named.row}, {named.heading}"
             yield Candidate(value=named.cell.text, label=label, by=TABLE, sure=named.share, places=places)
 

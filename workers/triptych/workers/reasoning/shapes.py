@@ -6,47 +6,57 @@ import re
 from collections.abc import Iterator
 from enum import Enum
 
-_CURRENCY = r"(?:[$€£¥₹]|USD|EUR|GBP|CHF|CAD|AUD|INR|RM)"
-_DIGITS = r"\d{1,3}(?:[ '’.,]\d{3})+(?:[.,]\d{1,4})?|\d+(?:[.,]\d+)?"
-_MONTH = (
-    r"(?:jan|feb|fév|fev|mar|mär|mrt|maa|apr|avr|abr|may|mai|mei|jun|jui|jul|aug|aoû|aou|ago|sep|set|oct|okt|ott|out|nov|"
-    r"dec|dez|déc|dic)[a-zéû]*\.?"
-)
-_DATE = (
-    r"(?<![\w.,/-])(?:\d{4}[-/.]\d{1,2}[-/.]\d{1,2}|\d{1,2}[-/.]\d{1,2}[-/.](?:\d{4}|\d\d)"
-    rf"|\d{{1,2}}(?:st|nd|rd|th|\.)?[-\s]?(?:of\s|de\s)?{_MONTH}[-\s,]*(?:de\s)?(?:\d{{4}}|\d\d)"
-    rf"|{_MONTH}[-\s]*\d{{1,2}}(?:st|nd|rd|th)?(?:,\s*|\s+)\d{{4}})(?![\w/-])"
-)
+from triptych.workers.reasoning.days import days
+from triptych.workers.reasoning.values import values
+
+EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
+_PATTERNS = {
+    "email": EMAIL,
+    "url": re.compile(
+        r"(?:https?://|www\.)[^\s|,;]+|(?<![@\w])[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|eu|de|nl|fr|io)\b\S*"
+    ),
+    "phone": re.compile(r"(?<![\w/.,-])(?:\+|\(\+?)?\d[\d ()./-]{5,20}\d(?![\w/]|[.,-]\d)"),
+    "iban": re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){2,8}(?!\w)"),
+    "vat number": re.compile(r"(?<!\w)[A-Z]{2}[ ]?[A-Z]?\d[\dA-Z.]{6,12}(?!\w)"),
+    "year": re.compile(r"(?<![\d/.,-])(?:1[4-9]|20)\d\d(?![\d/]|[.,-]\d)"),
+    "percent": re.compile(r"\d+(?:[.,]\d+)?\s?%"),
+    "number": re.compile(r"\d+(?:[.,]\d+)*"),
+}
+# Figures beside these are part of a word, a date or a number of something.
+_BEFORE_AMOUNT, _BEHIND_AMOUNT = re.compile(r"[\w.,/-]$"), re.compile(r"[\w/]|[.,-]\d|\s?%")
 
 
 class Shape(Enum):
-    """Form of a value; the value is what one looks like."""
+    """Form of a value."""
 
-    EMAIL = re.compile(r"[\w.+-]+@[\w-]+(?:\.[\w-]+)+")
-    URL = re.compile(r"(?:https?://|www\.)[^\s|,;]+|(?<![@\w])[\w-]+(?:\.[\w-]+)*\.(?:com|org|net|eu|de|nl|fr|io)\b\S*")
-    PHONE = re.compile(r"(?<![\w/.,-])(?:\+|\(\+?)?\d[\d ()./-]{5,20}\d(?![\w/]|[.,-]\d)")
-    IBAN = re.compile(r"(?<!\w)[A-Z]{2}\d{2}(?: ?[A-Z0-9]{2,4}){2,8}(?!\w)")
-    VAT_NUMBER = re.compile(r"(?<!\w)[A-Z]{2}[ ]?[A-Z]?\d[\dA-Z.]{6,12}(?!\w)")
-    YEAR = re.compile(r"(?<![\d/.,-])(?:1[4-9]|20)\d\d(?![\d/]|[.,-]\d)")
-    DATE = re.compile(_DATE, re.IGNORECASE)
-    PERCENT = re.compile(r"\d+(?:[.,]\d+)?\s?%")
-    AMOUNT = re.compile(
-        rf"(?<![\w.,/-])-?{_CURRENCY}?\s?-?(?:{_DIGITS})(?:\s?{_CURRENCY}(?!\w))?(?![\w/]|[.,-]\d|\s?%)"
-    )
-    NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
+    EMAIL = "email"
+    URL = "url"
+    PHONE = "phone"
+    IBAN = "iban"
+    VAT_NUMBER = "vat number"
+    YEAR = "year"
+    DATE = "date"
+    PERCENT = "percent"
+    AMOUNT = "amount"
+    NUMBER = "number"
 
     def spans(self, text: str) -> Iterator[tuple[int, int]]:
         """Yields where values of this form stand in a text."""
-        # The day of a date is no amount.
-        dates = [match.span() for match in Shape.DATE.value.finditer(text)] if self is Shape.AMOUNT else []
-        for match in self.value.finditer(text):
-            start, end = match.span()
-            found = match[0]
-            if any(first < end and start < last for first, last in dates):
-                continue
-            if self is Shape.PHONE and not _may_be_phone(found):
-                continue
-            yield start + len(found) - len(found.lstrip()), end - len(found) + len(found.rstrip())
+        if self is Shape.DATE:
+            yield from ((day.start, day.end) for day in days(text))
+        elif self is Shape.AMOUNT:
+            yield from _amounts(text)
+        else:
+            for match in _PATTERNS[self.value].finditer(text):
+                if self is not Shape.PHONE or _may_be_phone(match[0]):
+                    yield match.span()
+
+
+def _amounts(text: str) -> Iterator[tuple[int, int]]:
+    for value in values(text):
+        alone = not (_BEFORE_AMOUNT.search(text[: value.start][-1:]) or _BEHIND_AMOUNT.match(text, value.end))
+        if value.number is not None and value.unit != "%" and alone:
+            yield value.start, value.end
 
 
 # The first that fits decides: from what can only be meant so to what may be meant so.

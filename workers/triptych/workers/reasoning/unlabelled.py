@@ -13,6 +13,7 @@ from triptych.workers.reasoning.normalization import kind_of, normal
 from triptych.workers.reasoning.readings import Reading
 from triptych.workers.reasoning.value_names import Wanted
 from triptych.workers.reasoning.value_readers import DOUBTED
+from triptych.workers.reasoning.vocabulary import words_of
 
 
 def unlabelled(readings: Sequence[Reading], habits: Mapping[str, Habits], wanted: Wanted) -> list[Hit]:
@@ -26,7 +27,7 @@ def unlabelled(readings: Sequence[Reading], habits: Mapping[str, Habits], wanted
     leaf = wanted.leaf
     if not isinstance(leaf, Leaf):
         return []
-    if kind_of(leaf).startswith("date") and frozenset({"<date>"}) in wanted.labels:
+    if kind_of(leaf).startswith("date") and words_of("date") in wanted.labels:
         return _only_dates(readings, habits, leaf)
     if kind_of(leaf) == "currency":
         return [hit for index, one in enumerate(readings) if (hit := _money(index, one, habits[one.document_id]))]

@@ -3,36 +3,17 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 from triptych.core.schema_values import Leaf, ListOf, Place
-from triptych.workers.reasoning.terms import content_terms, stem
+from triptych.workers.reasoning.vocabulary import own_words, words_of
 
-# The same on forms of several languages; each group is one word to whoever compares labels.
-_SAME = (
-    "number no nr num nbr numero número nummer # №",
-    "quantity qty menge anzahl cantidad quantité quantita aantal pcs units",
-    "amount amt betrag montant importe importo bedrag sum summe",
-    "total gesamt totale gesamtbetrag endbetrag totaal",
-    "price preis prix precio prezzo prijs",
-    "description desc beschreibung bezeichnung désignation descripción item product article artikel service",
-    "date datum fecha data",
-    "invoice rechnung facture factura fattura factuur inv",
-    "subtotal untaxed net netto",
-    "tax vat gst mwst ust tva iva btw",
-    "phone telephone tel telefon teléfono téléphone telefono mobile",
-    "email e-mail mail",
-    "address adresse dirección indirizzo adres anschrift addr",
-    "customer client kunde cliente klant",
-    "vendor supplier seller lieferant fournisseur proveedor fornitore issuer merchant company",
-    "due fällig échéance vencimiento scadenza",
-    "currency währung devise moneda valuta",
-)
-_GROUP = {stem(word): f"<{group.split()[0]}>" for group in _SAME for word in group.split()}
+# Least share of common words (Jaccard) of what is asked for and what labels it.
+LIKE = 0.5
+# A label in other words than what is wanted: all that is asked for, unless another one has the very words.
+ALIKE = 0.95
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])|[_\-\s./]+")
-_SIGN = re.compile(r"[#№]")
 _MAX_QUESTION_WORDS = 40
 # Signs that a question may have of a name, of a description, and of the choices.
 _MAX_PHRASE, _MAX_TOLD, _MAX_CHOICES = 200, 600, 1000
@@ -47,12 +28,14 @@ class Wanted:
         phrase: Short: "billing address city".
         question: What to ask for it.
         labels: Words by which a document may label it, as `words_of` gives them; each set alone is enough.
+        own: The same as `own_words` gives them.
     """
 
     leaf: Leaf | ListOf
     phrase: str
     question: str
     labels: tuple[frozenset[str], ...]
+    own: tuple[frozenset[str], ...]
 
 
 def wanted(path: Sequence[str], leaf: Leaf | ListOf) -> Wanted:
@@ -60,17 +43,37 @@ def wanted(path: Sequence[str], leaf: Leaf | ListOf) -> Wanted:
     own = readable(leaf)
     words = dict.fromkeys(word for part in (*path[:-1], own) for word in split_name(part).split())
     phrase = " ".join(words)[:_MAX_PHRASE]
-    labels = [words_of(split_name(name)) for name in (leaf.name, leaf.title) if name]
+    bare = [split_name(name) for name in (leaf.name, leaf.title) if name]
     # "city" of a billing address and of a delivery address: the label alone does not tell which.
-    labels = [words | words_of(split_name(part)) for part in path[-2:-1] for words in labels] + labels
-    # "Tax 8.68" on a form is the amount of it; "amount" alone says which one just as little.
-    labels += [words - {"<amount>"} for words in labels]
+    names = [f"{split_name(part)} {name}" for part in path[-2:-1] for name in bare] + bare
     return Wanted(
         leaf=leaf,
         phrase=phrase or "value",
         question=_question(leaf, phrase or "value"),
-        labels=tuple(dict.fromkeys(label for label in labels if label)),
+        labels=_labels(words_of, names),
+        own=_labels(own_words, names),
     )
+
+
+def _labels(read: Callable[[str], frozenset[str]], names: Sequence[str]) -> tuple[frozenset[str], ...]:
+    """Gives the words that may label what is called so, without repetition."""
+    labels = [read(name) for name in names]
+    # "Tax 8.68" on a form is the amount of it; "amount" alone says which one just as little.
+    labels += [words - read("amount") for words in labels]
+    # "Excl. VAT" is said with two words.
+    labels += [words | read("tax") for words in labels if words & read("untaxed")]
+    return tuple(dict.fromkeys(label for label in labels if label))
+
+
+def likeness(text: str, wanted: Wanted) -> float:
+    """Gives how well a label names what is wanted, 0 to 1.
+
+    The share of words that it has in common with the likest of the names, those that are alike being one; 1 if its own
+    words are all of a name and nothing else, `ALIKE` at most if only words that are alike are.
+    """
+    words = words_of(text)
+    like = max((len(words & names) / len(words | names) for names in wanted.labels), default=0.0) if words else 0.0
+    return ALIKE if like == 1 and own_words(text) not in wanted.own else like
 
 
 def readable(place: Place) -> str:
@@ -83,13 +86,6 @@ def split_name(name: str) -> str:
     return " ".join(
         part if part.isupper() and len(part) > 1 else part.lower() for part in _CAMEL.split(name) if part.strip()
     )
-
-
-@lru_cache(maxsize=65536)
-def words_of(text: str) -> frozenset[str]:
-    """Gives the words that a label is compared by: stems, those that mean the same on forms being one."""
-    words = {_GROUP.get(term.stem, term.stem) for term in content_terms(text) if term.stem[:1].isalpha()}
-    return frozenset(words | ({"<number>"} if _SIGN.search(text) else set()))
 
 
 def _question(leaf: Leaf | ListOf, phrase: str) -> str:

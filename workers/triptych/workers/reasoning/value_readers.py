@@ -14,17 +14,19 @@ from triptych.core.schema_values import Leaf
 from triptych.workers.reasoning.days import days, times
 from triptych.workers.reasoning.habits import Habits
 from triptych.workers.reasoning.monies import CODES, currencies
-from triptych.workers.reasoning.value_names import readable, words_of
+from triptych.workers.reasoning.shapes import EMAIL
+from triptych.workers.reasoning.value_names import readable
 from triptych.workers.reasoning.values import values
+from triptych.workers.reasoning.vocabulary import words_of
 
 # What a value is worth that could be read in another way too, beside one that could not.
 DOUBTED = 0.6
 # A typed value makes up most of what stands at its place; a sentence with a number in it is no number.
 FILLS = 0.6
-AMOUNTS = frozenset({"<amount>", "<total>", "<price>", "<subtotal>"})
+AMOUNTS = words_of("amount total price subtotal")
 _SHARES = words_of("rate percent percentage share")
-_EMAIL = re.compile(r"[\w.+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}")
 _URI = re.compile(r"(?:https?://|www\.)[^\s<>\"']*[^\s<>\"'.,;:)]|(?<![@\w])[a-z0-9-]+(?:\.[a-z0-9-]+)+/?(?![\w@])")
+_BEFORE = re.compile(r"^[\s:;,|]*(?:[#№]\s+)?")
 _SCALE = {"thousand": 10**3, "million": 10**6, "billion": 10**9, "millionen": 10**6, "mio": 10**6, "mrd": 10**9}
 _SCALED = re.compile(rf"\s*(?P<scale>{'|'.join(_SCALE)})\b", re.IGNORECASE)
 
@@ -52,10 +54,10 @@ def named(leaf: Leaf) -> frozenset[str]:
 
 
 def string_in(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:
-    """Yields the whole text, without what surrounds it."""
-    value = " ".join(text.split()).strip(" :;,|")
+    """Yields the whole text, without what surrounds it; "# 17" is 17."""
+    start = len(text) - len(_BEFORE.sub("", text))
+    value = " ".join(text[start:].split()).rstrip(" :;,|")
     if re.search(r"\w", value):
-        start = len(text) - len(text.lstrip(" \n\t:;,|"))
         yield Normal(value=value, start=start, end=len(text.rstrip(" \n\t:;,|")))
 
 
@@ -63,7 +65,7 @@ def number_in(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
     """Yields numbers, by the decimal sign of the document."""
     name = named(leaf)
     # "VAT 21 %" is no amount.
-    is_amount = bool(name & (AMOUNTS | {"<tax>"})) and not name & _SHARES
+    is_amount = bool(name & (AMOUNTS | words_of("tax"))) and not name & _SHARES
     for found in values(text):
         if found.number is None or (is_amount and found.unit == "%"):
             continue
@@ -123,7 +125,7 @@ def moment_in(text: str, leaf: Leaf, habits: Habits) -> Iterator[Normal]:
 
 def email_in(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:
     """Yields mail addresses."""
-    return (Normal(value=match[0], start=match.start(), end=match.end()) for match in _EMAIL.finditer(text))
+    return (Normal(value=match[0], start=match.start(), end=match.end()) for match in EMAIL.finditer(text))
 
 
 def uri_in(text: str, _leaf: Leaf, _habits: Habits) -> Iterator[Normal]:

@@ -8,26 +8,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
-_CURRENCY = r"[$€£¥₹]|USD|EUR|GBP|CHF|CAD|AUD|RM"
+from triptych.workers.reasoning.days import days
+from triptych.workers.reasoning.monies import CURRENCY_OF, SIGNS
+
+_CURRENCY = "|".join(map(re.escape, sorted((*SIGNS, *set(CURRENCY_OF.values())), key=len, reverse=True)))
 _DIGITS = r"\d{1,3}(?:[ '’\u00a0]\d{3})+(?:[.,]\d+)?|\d+(?:[.,]\d+)*"
 _NUMBER = re.compile(
-    rf"(?<![\w.,])(?<!\w[-/])(?P<sign>[-−]?)(?:(?P<before>{_CURRENCY})\s?)?(?P<inner>[-−]?)(?P<digits>{_DIGITS})(?![.,]?\d)"
+    rf"(?<![\w.,])(?<!\w[-/])(?P<sign>[-−]?)(?:(?P<before>{_CURRENCY})\s?)?(?P<inner>[-−]?)"
+    # "30/02/2024" is no day, and no number.
+    rf"(?!\d\d?(?P<dash>[-/.])\d\d?(?P=dash)(?:\d\d){{1,2}}(?!\d))(?P<digits>{_DIGITS})(?![.,]?\d)"
     rf"(?:\s?(?P<after>(?:{_CURRENCY}|%)(?!\w)))?"
-)
-_SAME_CURRENCY = {"$": "USD", "€": "EUR", "£": "GBP", "¥": "JPY", "₹": "INR"}
-_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTH = (
-    r"(?P<month>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|"
-    r"oct(?:ober)?|nov(?:ember)?|dec(?:ember)?)\.?"
-)
-_DATES = (
-    re.compile(r"(?<![\w.,-])(?P<year>\d{4})[-/.](?P<m>\d{1,2})[-/.](?P<d>\d{1,2})(?![\w-])"),
-    re.compile(r"(?<![\w.,-])(?P<a>\d{1,2})(?P<sep>[-/.])(?P<b>\d{1,2})(?P=sep)(?P<year>\d{4})(?![\w-])"),
-    re.compile(
-        rf"(?<!\w)(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[-\s.]*(?:of\s+)?{_MONTH}[-\s,]*(?P<year>\d{{4}})(?!\w)",
-        re.IGNORECASE,
-    ),
-    re.compile(rf"(?<!\w){_MONTH}[-\s]*(?P<d>\d{{1,2}})(?:st|nd|rd|th)?[\s,]+(?P<year>\d{{4}})(?!\w)", re.IGNORECASE),
 )
 
 
@@ -64,14 +54,12 @@ class Value:
 
 def values(text: str) -> Iterator[Value]:
     """Yields the dates, then the numbers of a text; a date whose day and month may be swapped is left out."""
-    taken: list[tuple[int, int]] = []
-    for pattern in _DATES:
-        for match in pattern.finditer(text):
-            taken.append(match.span())
-            if (date := _date(match)) is not None:
-                yield Value(start=match.start(), end=match.end(), date=date)
+    taken = days(text)
+    for day in taken:
+        if day.certain:
+            yield Value(start=day.start, end=day.end, date=day.date)
     for match in _NUMBER.finditer(text):
-        if any(start < match.end() and match.start() < end for start, end in taken):
+        if any(day.start < match.end() and match.start() < day.end for day in taken):
             continue
         number, doubtful = _number(match["digits"])
         negative = "-" in (match["sign"], match["inner"]) or "−" in (match["sign"], match["inner"])
@@ -80,7 +68,7 @@ def values(text: str) -> Iterator[Value]:
             start=match.start(),
             end=match.end(),
             number=-number if negative else number,
-            unit=_SAME_CURRENCY.get(unit, unit),
+            unit=CURRENCY_OF.get(unit, unit),
             doubtful=doubtful,
         )
 
@@ -89,6 +77,15 @@ def only_value(text: str) -> Value | None:
     """Gives the value that a text consists of, or None if it says more than that."""
     stripped = text.strip().rstrip(".")
     return next((value for value in values(stripped) if (value.start, value.end) == (0, len(stripped))), None)
+
+
+def spelled(number: Decimal, like: str) -> str:
+    """Writes a number with the currency of another one."""
+    written = only_value(like)
+    if written is None or not written.unit:
+        return str(number)
+    signs = re.sub(r"[-−\d.,'’\s]+", "", like)
+    return f"{signs}{number}" if like.lstrip("-−").startswith(signs) else f"{number} {signs}"
 
 
 def _number(digits: str) -> tuple[Decimal, str]:
@@ -105,21 +102,3 @@ def _number(digits: str) -> tuple[Decimal, str]:
         return Decimal(plain.replace(last, ".")), ""
     whole, _, part = plain.rpartition(last)
     return Decimal(re.sub(r"[.,]", "", whole) + "." + part), ""
-
-
-def _date(match: re.Match[str]) -> datetime.date | None:
-    parts = match.groupdict()
-    year = int(parts["year"])
-    if parts.get("a"):
-        a, b = int(parts["a"]), int(parts["b"])
-        if a <= 12 and b <= 12 and a != b and parts["sep"] != ".":
-            return None
-        # Points are written day first; otherwise the number over 12 is the day.
-        day, month = (a, b) if parts["sep"] == "." or a > 12 else (b, a)
-    else:
-        day = int(parts["d"])
-        month = int(parts["m"]) if parts.get("m") else _MONTHS.index(parts["month"][:3].lower()) + 1
-    try:
-        return datetime.date(year, month, day)
-    except ValueError:
-        return None
