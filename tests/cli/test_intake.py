@@ -290,6 +290,11 @@ def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, inbox: Path
     assert "question: is missing" in check("watch", inbox)
     assert "pipeline: has no meaning for ocr" in check("watch", inbox, "--kind", "ocr", "--pipeline", "extract")
     assert "have to leave the folder" in check("watch", inbox, "--kind", "ocr", "--done", inbox)
+    own = "cannot be the folder of the results"
+    out.mkdir()
+    assert own in check("watch", out, "--kind", "ocr")
+    assert own in check("run", out, "--kind", "ocr")
+    assert own in check("run", inbox, "--kind", "ocr", "--state", inbox)
     assert "is no KEY=VALUE" in check("watch", inbox, "--kind", "ocr", "--label", "me")
     (tmp_path / "list.csv").write_text("file,colour\nnone.png,\nlist.csv,red\nlist.csv,,x\n")
     said = check("run", tmp_path / "list.csv", "--kind", "ocr")
@@ -299,3 +304,17 @@ def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, inbox: Path
     assert "is no mbox" in check("mail", tmp_path / "list.csv", "--question", "What is due?")
     status = CliRunner().invoke(cli, ("intake", "status", str(inbox)))
     assert (status.exit_code, "there is no journal" in status.stderr) == (4, True)
+
+
+def test_what_an_intake_wrote_into_its_own_folder_is_no_order(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    for name in ("results.jsonl", "files/a.json"):
+        path = tmp_path / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    terms = terms_of(
+        kind="ocr", pipeline="", question="", schema=None, model="", language="", pages="", labels=(), webhook="",
+        priority="batch", data_class=None,
+    )  # fmt: skip
+    orders = listed((tmp_path,), terms, left_out=(tmp_path / "out",))
+    assert [order.name for order in orders] == ["a.png"]

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from triptych.cli.failure import FAILED
-from triptych.cli.intake.desk import Desk, desk_options, opened, out_argument, state_folder, state_option
+from triptych.cli.intake.desk import Desk, desk_options, opened, out_argument, state_option
 from triptych.cli.intake.display import summary
 from triptych.cli.intake.terms import Terms, terms_of, terms_options
 from triptych.cli.options import json_option
@@ -93,7 +93,7 @@ def watch(
         if target == folder:
             raise click.UsageError("files that are done have to leave the folder that is watched")
         target.mkdir(parents=True, exist_ok=True)
-    left_out = (filing.done, filing.failed, desk.out, state_folder(desk.out, desk.state))
+    left_out = (filing.done, filing.failed, *desk.folders(folder))
     settling = Settling(folder, settle_s=settle_s, recursive=recursive, left_out=left_out)
     counts, _ = desk.run(
         lambda tell: Folder(
@@ -122,7 +122,8 @@ def run(context: click.Context, *, sources: tuple[Path, ...], desk: Desk, terms:
     """
     from triptych.cli.intake.listing import listed
 
-    _run_all(context, desk, listed(sources, terms))
+    own = [path for source in sources if source.is_dir() for path in desk.folders(source)]
+    _run_all(context, desk, listed(sources, terms, left_out=own))
 
 
 @intake.command()
