@@ -354,6 +354,39 @@ async def test_a_failed_part_of_an_answer_keeps_its_hint(server: StandIn, tripty
     assert "error: 'invoice.pdf' failed: locked\nhint: give the password with --password or TRIPTYCH_PASSWORD\n" in said
 
 
+@pytest.mark.parametrize(
+    ("cause", "message", "document", "more", "hint"),
+    [
+        (
+            "MEDIA_ENCRYPTED",
+            "locked",
+            "d1.2",
+            {"hint": "unpack it first"},
+            "unpack it first; or --allow-partial of ask",
+        ),
+        ("MEDIA_CORRUPT", "damaged", "d1.2", {}, "--allow-partial of ask"),
+        ("MEDIA_TYPE_UNSUPPORTED", "RTF: save it as .docx", "d1.1", {}, "--allow-partial of ask"),
+        ("MEDIA_TYPE_UNSUPPORTED", "is no document", "d1", {}, "give a text an ending such as .txt; docs/inputs.md"),
+        ("INPUT_TOO_LARGE", "4000001 characters", "d1", {}, "split it; docs/inputs.md, Bounds"),
+    ],
+)
+async def test_what_can_be_done_about_a_document_is_said(
+    server: StandIn, triptych: Triptych, files: list[str], cause: str, message: str, document: str,
+    more: dict[str, str], hint: str,
+) -> None:  # fmt: skip
+    failed = errors.StageFailed(message, metadata={"reason": cause, "document_id": document, **more})
+    server.jobs.outcome = {"error": failed.to_status()}
+    assert f"error: {message}\nhint: {hint}" in (await triptych("ask", "What?", files[0])).stderr
+
+
+async def test_a_question_goes_on_without_what_cannot_be_read_if_that_is_allowed(
+    server: StandIn, triptych: Triptych, files: list[str]
+) -> None:
+    for args in (("ask", "What?"), ("ask", "What?", "--allow-partial"), ("reason", "summarize", "--allow-partial")):
+        await triptych(*args, files[0])
+    assert [spec.reasoning.config.allow_partial_documents for spec in server.jobs.specs] == [False, True, True]
+
+
 async def test_a_wrong_setting_is_named(triptych: Triptych, files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIPTYCH_LEASE_S", "soon")
     result = await triptych("ocr", files[0])

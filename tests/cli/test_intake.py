@@ -147,7 +147,7 @@ def test_what_the_options_say_is_what_is_asked(tmp_path: Path) -> None:
     said: dict[str, Any] = {
         "kind": "reasoning", "pipeline": "extract", "question": "", "schema": schema, "model": "m", "language": "de",
         "pages": "1-2", "labels": ("a=b",), "webhook": "https://example.org/hook", "priority": "normal",
-        "data_class": "restricted",
+        "data_class": "restricted", "allow_partial": True,
     }  # fmt: skip
     order = order_of("a.pdf", tmp_path / "a.pdf", terms_of(**said), leaves=True)
     asked = order.spec.reasoning
@@ -155,6 +155,7 @@ def test_what_the_options_say_is_what_is_asked(tmp_path: Path) -> None:
         "extract", "", json.loads(schema.read_text()),
     )  # fmt: skip
     assert (asked.config.ocr.language_codes, asked.config.transcription.language_code) == (["de"], "de")
+    assert asked.config.allow_partial_documents
     assert (asked.config.generation.model, asked.documents[0].pages[0].last_page) == ("m", 2)
     assert (order.options.webhook.url, dict(order.options.labels)) == ("https://example.org/hook", {"a": "b"})
     assert (order.options.priority, order.options.data_class) == (
@@ -290,6 +291,12 @@ def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, inbox: Path
     assert "question: is missing" in check("watch", inbox)
     assert "pipeline: has no meaning for ocr" in check("watch", inbox, "--kind", "ocr", "--pipeline", "extract")
     assert "have to leave the folder" in check("watch", inbox, "--kind", "ocr", "--done", inbox)
+    own = "cannot be the folder of the results"
+    out.mkdir()
+    assert own in check("watch", out, "--kind", "ocr")
+    assert own in check("run", out, "--kind", "ocr")
+    assert own in check("run", inbox, "--kind", "ocr", "--state", inbox)
+    assert "--allow-partial: has no meaning for ocr" in check("run", inbox, "--kind", "ocr", "--allow-partial")
     assert "is no KEY=VALUE" in check("watch", inbox, "--kind", "ocr", "--label", "me")
     (tmp_path / "list.csv").write_text("file,colour\nnone.png,\nlist.csv,red\nlist.csv,,x\n")
     said = check("run", tmp_path / "list.csv", "--kind", "ocr")
@@ -299,3 +306,17 @@ def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, inbox: Path
     assert "is no mbox" in check("mail", tmp_path / "list.csv", "--question", "What is due?")
     status = CliRunner().invoke(cli, ("intake", "status", str(inbox)))
     assert (status.exit_code, "there is no journal" in status.stderr) == (4, True)
+
+
+def test_what_an_intake_wrote_into_its_own_folder_is_no_order(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(PNG)
+    for name in ("results.jsonl", "files/a.json"):
+        path = tmp_path / "out" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("{}")
+    terms = terms_of(
+        kind="ocr", pipeline="", question="", schema=None, model="", language="", pages="",
+        allow_partial=None, labels=(), webhook="", priority="batch", data_class=None,
+    )  # fmt: skip
+    orders = listed((tmp_path,), terms, left_out=(tmp_path / "out",))
+    assert [order.name for order in orders] == ["a.png"]

@@ -59,7 +59,7 @@ def test_a_file_and_a_folder_are_checked_without_services(tmp_path: Path) -> Non
 
 def test_an_empty_folder_is_no_success(tmp_path: Path) -> None:
     found = CliRunner().invoke(cli, ["pipelines", "check", str(tmp_path)])
-    assert found.exit_code == 1
+    assert found.exit_code == 2
     assert "has no file that ends in .yaml" in found.stderr
 
 

@@ -46,3 +46,9 @@ def test_an_unknown_reason_falls_back_to_its_code():
 
 def test_the_text_of_a_bug_stays_inside():
     assert "secret" not in errors.status_of(ValueError("secret")).message
+
+
+def test_figures_of_a_limit_are_exact_and_a_setting_is_named():
+    error = errors.InputTooLarge("too much", limit=734_003_200, value=734_003_201.5, setting="TRIPTYCH_MAX_X")
+    assert (error.metadata["limit"], error.metadata["value"]) == ("734003200", "734003201.5")
+    assert "TRIPTYCH_MAX_X" in error.metadata["hint"]

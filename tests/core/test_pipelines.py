@@ -72,7 +72,10 @@ def test_the_examples_are_right() -> None:
         ("- read\n", ["own.yaml:1: has to be a mapping (name: value), not a list", "'description' is missing"]),
         (ANSWER + "question: none\n", ["own.yaml:8: 'question' stands twice, first in line 2"]),
         (ANSWER + "questoin: none\n", ["own.yaml:8: unknown key 'questoin'; did you mean 'question'?"]),
-        (ANSWER + "x: &a 1\ny: *a\n", ["own.yaml:9: *a stands for another place; write it out"]),
+        (ANSWER + "x: &a 1\ny: *a\n", ["own.yaml:8: &a: places have no names here"]),
+        (ANSWER.replace("- read", "- !x read"), ["own.yaml:4: the tag !x is not read here"]),
+        (ANSWER.replace("- read", "- &a\n  read: {}"), ["own.yaml:4: &a: places have no names here"]),
+        (ANSWER.replace("optional", "!!str optional"), ["own.yaml:2: the tag tag:yaml.org,2002:str is not read"]),
         (ANSWER + "3: x\n", ["own.yaml:8: a key has to be text, not a whole number; put it in quotes"]),
         (ANSWER.replace("optional", "maybe"), ["own.yaml:2: 'question' has to be required, optional, none, not maybe"]),
         (ANSWER.replace("optional", "[none]"), ["own.yaml:2: 'question' has to be "]),
@@ -255,6 +258,22 @@ def test_a_name_that_nobody_has_gets_the_nearest(tmp_path: Path) -> None:
         Pipelines(tmp_path / "gone", CATALOG).get("mine")
     with pytest.raises(FieldInvalid, match="no pipeline is called"):
         Pipelines(tmp_path, CATALOG).get("../pipelines/answer")
+    # Nobody is sent to a pipeline that cannot be used either, or to one with hardly a letter in common.
+    (tmp_path / "broken.yaml").write_text("- read\n")
+    known = (
+        "'brokn'; known are answer, classify, extract, summarize, transcript-minutes; `triptych pipelines list` says"
+    )
+    with pytest.raises(FieldInvalid, match=known):
+        Pipelines(tmp_path, CATALOG).get("brokn")
+
+
+def test_a_schema_in_yaml_beside_its_pipeline_is_no_pipeline(tmp_path: Path) -> None:
+    plan_of(tmp_path, EXTRACT.replace("FIELDS", "fields.yaml"), fields_yaml="properties: {total: {type: number}}\n")
+    names = [entry.name for entry in Pipelines(tmp_path, CATALOG).entries() if entry.custom]
+    assert names == ["own"]
+    # One that nobody names says what is wrong with it.
+    (tmp_path / "own.yaml").write_text(ANSWER)
+    assert [entry.name for entry in Pipelines(tmp_path, CATALOG).entries() if entry.custom] == ["fields", "own"]
 
 
 def generating(**options: Any) -> ReasoningSpec:

@@ -17,7 +17,14 @@ from client.standin import StandIn
 from intake.conftest import Desk
 from services.conftest import eventually
 
-from triptych.core.errors import ApiKeyInvalid, MediaCorrupt, SchemaInvalid, ServerDraining
+from triptych.core.errors import (
+    ApiKeyInvalid,
+    JobNotFound,
+    MediaCorrupt,
+    RequestIdReused,
+    SchemaInvalid,
+    ServerDraining,
+)
 from triptych.intake import durable
 from triptych.intake.journal import Journal
 from triptych.intake.results import Results
@@ -170,6 +177,51 @@ async def test_a_job_that_the_services_forgot_is_begun_anew(desk: Desk, server: 
     await forgotten
     [line] = results(desk)
     assert (line["state"], line["answer"]) == ("done", {"text": "hello"})
+
+
+@pytest.mark.parametrize("call", ["SubmitJob", "WaitJob"])
+async def test_a_job_that_is_lost_or_another_request_s_is_begun_anew(
+    desk: Desk, server: StandIn, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
+    from client.standin import Jobs, fail
+
+    original = getattr(Jobs, call)
+    said: list[Any] = []
+
+    async def once(self: Any, request: Any, context: Any) -> Any:
+        said.append(request)
+        if len(said) == 1:
+            await fail(context, RequestIdReused("another one") if call == "SubmitJob" else JobNotFound("unknown"))
+        return await original(self, request, context)
+
+    with monkeypatch.context() as losing:
+        losing.setattr(Jobs, call, once)
+        standin = StandIn()
+        await standin.start()
+        desk = Desk(desk.inbox.parent, standin.target)
+        desk.drop("a", b"one")
+        await desk.run()
+        await standin.stop()
+    [line] = results(desk)
+    assert (line["state"], len(said)) == ("done", 2)
+    assert call == "WaitJob" or said[0].request_id != said[1].request_id
+
+
+async def test_two_intakes_with_copies_of_other_names_have_a_job_each(
+    desk: Desk, server: StandIn, tmp_path: Path
+) -> None:
+    # The services compare requests whole, names of files too: under one id the second would be refused.
+    other = Desk(tmp_path / "other", server.target)
+    desk.drop("a", b"one")
+    other.drop("b", b"one")
+    await desk.run()
+    await other.run()
+    assert len(server.jobs.by_request) == 2
+    # The same file in a third one joins the job that there is.
+    third = Desk(tmp_path / "third", server.target)
+    third.drop("a", b"one")
+    await third.run()
+    assert len(server.jobs.by_request) == 2
 
 
 async def test_services_that_are_away_are_waited_for(desk: Desk, server: StandIn) -> None:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @options.password_option
 @options.model_option
 @options.language_option
+@options.allow_partial_option
 @options.render_option
 @options.data_class_option
 @options.timeout_option
@@ -41,6 +42,7 @@ def ask(
     password: str,
     model: str,
     language: str,
+    allow_partial: bool,
     render: Path | None,
     data_class: str | None,
     timeout_s: float,
@@ -54,16 +56,18 @@ def ask(
 
     Ends with exit code 4 if the documents do not say.
     """
-    config = config_of(model=model, language=language)
+    config = config_of(model=model, language=language, allow_partial=allow_partial)
     how: dict[str, Any] = {"pages": pages, "password": password, "timeout_s": timeout_s, "data_class": data_class}
     ask_and_tell(context, server, question, files, config, render=render, as_json=as_json, **how)
 
 
-def config_of(*, model: str, language: str, min_confidence: float | None = None) -> ReasoningConfig:
+def config_of(
+    *, model: str, language: str, allow_partial: bool, min_confidence: float | None = None
+) -> ReasoningConfig:
     """Gives the options of a question."""
     from triptych.v1.reasoning_pb2 import ReasoningConfig
 
-    config = ReasoningConfig(min_confidence=min_confidence)
+    config = ReasoningConfig(min_confidence=min_confidence, allow_partial_documents=allow_partial)
     config.generation.model = model
     if language:
         config.ocr.language_codes.append(language)

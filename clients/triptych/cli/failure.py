@@ -18,6 +18,8 @@ Exit codes: 0 done; 1 the work, or a part of it, failed; 2 wrong usage;
 model, the message, or the answer in the documents; 5 timed out;
 130 interrupted."""
 
+_WITHOUT_IT = "--allow-partial of ask, reason and intake goes on without it"
+
 
 def hint_for(error: TriptychError) -> str:
     """Gives what the user can do about it; empty if nobody knows."""
@@ -35,15 +37,17 @@ def hint_for(error: TriptychError) -> str:
         (errors.QueueFull, "the services are busy; try again later"),
         (errors.HostExhausted, "the host of the services needs more room; `triptych doctor` there says where"),
         (errors.MediaTypeUnsupported, _reader_hint(error.message)),
+        (errors.InputTooLarge, "split it; docs/inputs.md, Bounds, lists what is read at most"),
         (errors.MediaEncrypted, "give the password with --password or TRIPTYCH_PASSWORD"),
     ]
-    if "hint" in error.metadata:
-        return error.metadata["hint"]
-    if isinstance(error, errors.StageFailed):
-        # The hint of what failed inside of the job.
-        cause = error.metadata.get("reason", "")
-        return next((hint for cls, hint in hints if cls.reason == cause), "")
-    return next((hint for cls, hint in hints if isinstance(error, cls)), "")
+    # Of a job that failed for what failed inside of it, the hint of that.
+    cause = error.metadata.get("reason", "") if isinstance(error, errors.StageFailed) else ""
+    found = (hint for cls, hint in hints if (cls.reason == cause if cause else isinstance(error, cls)))
+    hint = error.metadata.get("hint") or next(found, "")
+    # "d1.2" is in "d1".
+    if cause and "." in error.metadata.get("document_id", ""):
+        return f"{hint}; or {_WITHOUT_IT}" if hint else _WITHOUT_IT
+    return hint
 
 
 def _reader_hint(message: str) -> str:
@@ -52,7 +56,9 @@ def _reader_hint(message: str) -> str:
         return "`triptych transcribe` reads audio and video, `triptych ask` reads all of them"
     if message.endswith("reads audio or video"):
         return "`triptych ocr` reads PDFs and images, `triptych ask` reads all of them"
-    return "audio, video, PDF, PNG, JPEG, WebP, TIFF, BMP, GIF, HEIC and AVIF can be read"
+    if "save it" in message or "make it" in message:
+        return ""
+    return "give a text an ending such as .txt; docs/inputs.md lists what can be read"
 
 
 def exit_code_of(error: TriptychError) -> int:

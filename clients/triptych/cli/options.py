@@ -58,6 +58,10 @@ timeout_option = click.option(
     "--timeout", "timeout_s", type=click.FloatRange(min=0, min_open=True), default=600, show_default=True, metavar="S",
     help="Longest wait in seconds; then the job is cancelled.",
 )  # fmt: skip
+allow_partial_option = click.option(
+    "--allow-partial", is_flag=True,
+    help="Go on without documents that cannot be read, such as an attachment; the result says which, and why.",
+)  # fmt: skip
 yes_option = click.option("--yes", is_flag=True, help="Do not ask.")
 file_type = click.Path(exists=True, dir_okay=False, readable=True, path_type=Path)
 

@@ -65,13 +65,13 @@ def check(context: click.Context, *, path: Path, as_json: bool) -> None:
     if missing := [name for name in _NEEDED if importlib.util.find_spec(name) is None]:
         raise click.ClickException(f"checking needs {', '.join(missing)}: pip install 'triptych[queue]'")
     from triptych.core.catalog import Catalog
-    from triptych.core.pipelines.catalogue import files_in, read_entry
+    from triptych.core.pipelines.catalogue import files_in, pipelines_among, read_entry
 
     catalog = Catalog.load(load_settings())
     files = sorted(files_in(path).values()) if path.is_dir() else [path]
     if not files:
-        raise click.ClickException(f"{path} has no file that ends in .yaml")
-    entries = [read_entry(file, catalog) for file in files]
+        raise click.UsageError(f"{path} has no file that ends in .yaml")
+    entries = pipelines_among([read_entry(file, catalog) for file in files])
     if as_json:
         echo_json([
             {

@@ -29,6 +29,7 @@ from triptych.cli.connection import Server
 @options.password_option
 @options.model_option
 @options.language_option
+@options.allow_partial_option
 @options.render_option
 @options.data_class_option
 @options.timeout_option
@@ -47,17 +48,20 @@ def reason(
     password: str,
     model: str,
     language: str,
+    allow_partial: bool,
     render: Path | None,
     data_class: str | None,
     timeout_s: float,
     server: Server,
     as_json: bool,
 ) -> None:
-    """Runs PIPELINE over FILES (PDFs, images, audio): extract, summarize, classify, transcript-minutes or your own.
+    """Runs PIPELINE over FILES: extract, summarize, classify, transcript-minutes or your own.
 
-    `triptych pipelines list` shows what there is. Ends with exit code 4 if the documents do not say.
+    FILES are all that `triptych ask` takes. `triptych pipelines list` shows what there is.
+
+    Ends with exit code 4 if the documents do not say.
     """
-    config = config_of(model=model, language=language, min_confidence=min_confidence)
+    config = config_of(model=model, language=language, allow_partial=allow_partial, min_confidence=min_confidence)
     how: dict[str, Any] = {"pages": pages, "password": password, "timeout_s": timeout_s, "data_class": data_class}
     what = {"pipeline": pipeline, "output_json_schema": options.schema_in(schema) if schema else ""}
     ask_and_tell(context, server, question, files, config, render=render, as_json=as_json, **what, **how)

@@ -64,8 +64,9 @@ class Request:
 
     @property
     def request_id(self) -> str:
-        """What makes a repeated submission join the job; what the request asks is part of its key."""
-        return str(uuid.uuid5(_NAMESPACE, f"{self.key} {self.round}"))
+        """What makes a repeated submission join the job: all that the services compare, names of files too."""
+        names = [place.display_name for place in specs.open_inputs(self.spec)]
+        return str(uuid.uuid5(_NAMESPACE, json.dumps([self.key, names, self.round])))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -165,8 +165,9 @@ class Runner:
         """Runs the job of a request, anew if it is lost, until there is a result or an error."""
         rounds = 1
         while True:
+            error: TriptychError | None = None
             try:
-                job, error = await self._job(request, arrivals), None
+                job = await self._job(request, arrivals)
                 if job.WhichOneof("outcome") == "error":
                     error = from_status(job.error)
                 else:

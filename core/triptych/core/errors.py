@@ -123,10 +123,11 @@ class MediaEncrypted(InvalidInput):
 
 
 class InputTooLarge(InvalidInput):
-    """Over one of the server's limits."""
+    """Over one of the server's limits; `setting` is what its operator may set higher."""
 
-    def __init__(self, message: str, *, limit: float, value: float) -> None:
-        super().__init__(message, metadata={"limit": f"{limit:g}", "value": f"{value:g}"})
+    def __init__(self, message: str, *, limit: float, value: float, setting: str = "") -> None:
+        hint = {"hint": f"split it; or {setting} of the services allows more"} if setting else {}
+        super().__init__(message, metadata={"limit": f"{limit:.15g}", "value": f"{value:.15g}", **hint})
 
 
 class LanguageUnsupported(InvalidInput):

@@ -133,7 +133,8 @@ def checked_type(head: bytes, stated: str, display_name: str = "") -> str:
         raise MediaCorrupt(f"{what} is empty")
     wanted = _canonical(stated)
     found = sniff(head)
-    if not found or found in TEXTUAL_TYPES:
+    # A byte order mark of UTF-16 may also begin a frame of MPEG audio: what it is said to be decides.
+    if not found or found in TEXTUAL_TYPES or head.startswith((b"\xff\xfe", b"\xfe\xff")):
         found = text_type(head, wanted, display_name) or found
     # Where the head does not show what is in an archive, whoever opens it will see.
     if found == ZIP_TYPE and wanted in OFFICE_TYPES:

@@ -71,6 +71,7 @@ async def test_an_archive_of_ten_thousand_members_is_refused():
     error = await error_of(many, ZIP_TYPE)
     assert isinstance(error, InputTooLarge)
     assert error.metadata["limit"] == "256"
+    assert "TRIPTYCH_MAX_MEMBER_COUNT" in error.metadata["hint"]
     more = archive([(f"{number}/", b"") for number in range(10_001)], zipfile.ZIP_STORED)
     assert isinstance(await error_of(more, ZIP_TYPE), InputTooLarge)
 
@@ -80,7 +81,9 @@ async def test_members_that_cannot_be_had_say_why():
     for mark, offset in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
         at = locked.index(mark) + offset
         locked[at] |= 1
-    assert isinstance((await opened(bytes(locked), ZIP_TYPE)).members[0].error, MediaEncrypted)
+    [member] = (await opened(bytes(locked), ZIP_TYPE)).members
+    assert isinstance(member.error, MediaEncrypted)
+    assert member.error.metadata["hint"] == "unpack it first"
     other = archive([("a.txt", b"hello")], zipfile.ZIP_LZMA)
     assert isinstance((await opened(other, ZIP_TYPE)).members[0].error, MediaTypeUnsupported)
     link = zipfile.ZipInfo("a.txt")

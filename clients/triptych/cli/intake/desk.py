@@ -70,6 +70,17 @@ class Desk:
     server: Server
     as_json: bool
 
+    def folders(self, source: Path) -> tuple[Path, Path]:
+        """Gives the folders with what the intake writes; none of that comes from a source in which they are.
+
+        Raises:
+            click.UsageError: The source is one of them: nobody could tell what came from what was written.
+        """
+        own = (self.out, state_folder(self.out, self.state))
+        if source.resolve() in [path.resolve() for path in own]:
+            raise click.UsageError(f"{source} cannot be the folder of the results, or of the journal, too")
+        return own
+
     def run(
         self,
         source_of: Callable[[Tell], Source],

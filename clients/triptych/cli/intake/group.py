@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from triptych.cli.failure import FAILED
-from triptych.cli.intake.desk import Desk, desk_options, opened, out_argument, state_folder, state_option
+from triptych.cli.intake.desk import Desk, desk_options, opened, out_argument, state_option
 from triptych.cli.intake.display import summary
 from triptych.cli.intake.terms import Terms, terms_of, terms_options
 from triptych.cli.options import json_option
@@ -18,8 +18,8 @@ from triptych.cli.printing import age, echo_json
 
 _DESK = ("out", "state", "with_table", "in_flight", "metrics_port", "metrics_host", "server", "as_json")
 _TERMS = (
-    "kind", "pipeline", "question", "schema", "model", "language", "pages", "labels", "webhook", "priority",
-    "data_class",
+    "kind", "pipeline", "question", "schema", "model", "language", "pages", "allow_partial", "labels", "webhook",
+    "priority", "data_class",
 )  # fmt: skip
 folder_type = click.Path(exists=True, file_okay=False, path_type=Path)
 
@@ -33,17 +33,26 @@ def intake() -> None:
     """
 
 
-def _asking(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds the options of all runs: the command's arguments `desk` and `terms`."""
+def _asking(*, allow_partial: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Adds the options of all runs: the command's arguments `desk` and `terms`.
 
-    @terms_options
-    @desk_options
-    @functools.wraps(command)
-    def with_both(**said: Any) -> None:
-        desk = Desk(**{name: said.pop(name) for name in _DESK})
-        command(desk=desk, terms=terms_of(**{name: said.pop(name) for name in _TERMS}), **said)
+    Args:
+        allow_partial: Whether questions go on without what cannot be read, if nobody says.
+    """
 
-    return with_both
+    def asking(command: Callable[..., None]) -> Callable[..., None]:
+        @terms_options
+        @desk_options
+        @functools.wraps(command)
+        def with_both(**said: Any) -> None:
+            desk = Desk(**{name: said.pop(name) for name in _DESK})
+            if allow_partial and said["allow_partial"] is None and said["kind"] == "reasoning":
+                said["allow_partial"] = True
+            command(desk=desk, terms=terms_of(**{name: said.pop(name) for name in _TERMS}), **said)
+
+        return with_both
+
+    return asking
 
 
 @intake.command()
@@ -61,7 +70,7 @@ def _asking(command: Callable[..., None]) -> Callable[..., None]:
 @click.option(
     "--failed", type=click.Path(file_okay=False, path_type=Path), metavar="DIR", help="Default: FOLDER/failed."
 )
-@_asking
+@_asking()
 def watch(
     *,
     folder: Path,
@@ -93,7 +102,7 @@ def watch(
         if target == folder:
             raise click.UsageError("files that are done have to leave the folder that is watched")
         target.mkdir(parents=True, exist_ok=True)
-    left_out = (filing.done, filing.failed, desk.out, state_folder(desk.out, desk.state))
+    left_out = (filing.done, filing.failed, *desk.folders(folder))
     settling = Settling(folder, settle_s=settle_s, recursive=recursive, left_out=left_out)
     counts, _ = desk.run(
         lambda tell: Folder(
@@ -112,7 +121,7 @@ def watch(
 
 @intake.command()
 @click.argument("sources", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
-@_asking
+@_asking()
 @click.pass_context
 def run(context: click.Context, *, sources: tuple[Path, ...], desk: Desk, terms: Terms) -> None:
     """Does what SOURCES say, then ends: manifests (.jsonl, .csv), folders, files.
@@ -122,17 +131,19 @@ def run(context: click.Context, *, sources: tuple[Path, ...], desk: Desk, terms:
     """
     from triptych.cli.intake.listing import listed
 
-    _run_all(context, desk, listed(sources, terms))
+    own = [path for source in sources if source.is_dir() for path in desk.folders(source)]
+    _run_all(context, desk, listed(sources, terms, left_out=own))
 
 
 @intake.command()
 @click.argument("mailboxes", type=click.Path(exists=True, path_type=Path), nargs=-1, required=True)
-@_asking
+@_asking(allow_partial=True)
 @click.pass_context
 def mail(context: click.Context, *, mailboxes: tuple[Path, ...], desk: Desk, terms: Terms) -> None:
     """Asks about every message of MAILBOXES (.eml, mbox, Maildir), its attachments with it, then ends.
 
-    Messages are kept in --out, as evidence refers to them.
+    An attachment that cannot be read costs only itself (--no-allow-partial: the message). Messages are kept
+    in --out, as evidence refers to them.
     """
     from triptych.cli.intake.listing import order_of
     from triptych.core.errors import FieldInvalid

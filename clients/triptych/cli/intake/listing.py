@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,15 +28,20 @@ def order_of(name: str, file: Path, terms: Terms, *, leaves: bool = False) -> Or
     return _order(name, entry_of(1, text, Path()), leaves=leaves)
 
 
-def listed(paths: tuple[Path, ...], terms: Terms) -> list[Order]:
+def listed(paths: tuple[Path, ...], terms: Terms, *, left_out: Collection[Path] = ()) -> list[Order]:
     """Gives the orders of manifests (.jsonl, .csv), folders and files.
+
+    Args:
+        paths: Of them.
+        terms: What is asked where they do not say.
+        left_out: Folders that are not looked through.
 
     Raises:
         click.UsageError: Some are wrong; the message has the first of them.
     """
     orders: list[Order] = []
     problems: list[str] = []
-    for where, name, line, folder in _lines(paths):
+    for where, name, line, folder in _lines(paths, left_out):
         try:
             fields = line if isinstance(line, dict) else json.loads(line)
             need(isinstance(fields, dict), "json", "must be an object")
@@ -52,11 +57,13 @@ def listed(paths: tuple[Path, ...], terms: Terms) -> list[Order]:
     return orders
 
 
-def _lines(paths: tuple[Path, ...]) -> Iterator[tuple[str, str, dict[str, Any] | bytes, Path]]:
+def _lines(
+    paths: tuple[Path, ...], left_out: Collection[Path]
+) -> Iterator[tuple[str, str, dict[str, Any] | bytes, Path]]:
     """Yields (where, name, fields of a line or its text, folder of its relative paths)."""
     for path in paths:
         if path.is_dir():
-            for file in Settling(path, settle_s=0, recursive=True).look():
+            for file in Settling(path, settle_s=0, recursive=True, left_out=left_out).look():
                 yield str(file), str(file.relative_to(path)), {"file": str(file.resolve())}, path
         elif path.suffix.lower() == ".jsonl":
             for number, text in lines(path):

@@ -57,6 +57,10 @@ def terms_options(command: CommandT) -> CommandT:
         options.model_option,
         options.language_option,
         options.pages_option,
+        click.option(
+            "--allow-partial/--no-allow-partial", default=None,
+            help="Go on without what cannot be read in a file, such as an attachment; default: only `mail` does.",
+        ),
         click.option("--label", "labels", multiple=True, metavar="KEY=VALUE", help="Of the jobs; may be repeated."),
         click.option("--webhook", default="", metavar="URL", help="Told by the services of the end of each job."),
         click.option(
@@ -77,6 +81,7 @@ def terms_of(
     model: str,
     language: str,
     pages: str,
+    allow_partial: bool | None,
     labels: tuple[str, ...],
     webhook: str,
     priority: str,
@@ -87,12 +92,14 @@ def terms_of(
     Raises:
         click.UsageError: One of them makes no sense.
     """
+    if allow_partial is not None and kind != "reasoning":
+        raise click.BadParameter(f"has no meaning for {kind}", param_hint="--allow-partial")
     fields: dict[str, Any] = {
         "kind": kind,
         "prompt" if kind == "vision" else "question": question,
         "pipeline": pipeline,
         "pages": pages,
-        "config": _config(kind, model, language),
+        "config": _config(kind, model, language, allow_partial=bool(allow_partial)),
         "labels": dict(_pair(label) for label in labels),
     }
     if schema:
@@ -111,12 +118,13 @@ def terms_of(
     return Terms(fields={name: value for name, value in fields.items() if value} | {"options": options_of_jobs})
 
 
-def _config(kind: str, model: str, language: str) -> dict[str, Any]:
+def _config(kind: str, model: str, language: str, *, allow_partial: bool) -> dict[str, Any]:
     spoken: dict[str, Any] = {"language_code": language} if language else {}
     written: dict[str, Any] = {"language_codes": [language]} if language else {}
     if kind == "reasoning":
         parts = {"ocr": written, "transcription": spoken, "generation": {"model": model} if model else {}}
-        return {name: part for name, part in parts.items() if part}
+        partial = {"allow_partial_documents": True} if allow_partial else {}
+        return {name: part for name, part in parts.items() if part} | partial
     named: dict[str, Any] = {"model": model} if model else {}
     return named | {"ocr": written, "transcription": spoken, "vision": {}}[kind]
 

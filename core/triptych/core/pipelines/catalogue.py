@@ -114,7 +114,7 @@ class Pipelines:
 
     def entries(self) -> list[Entry]:
         """Gives all pipelines by name, wrong ones too."""
-        return [self._entry(path) for _, path in sorted(self._paths().items())]
+        return pipelines_among([self._entry(path) for _, path in sorted(self._paths().items())])
 
     def _entry(self, path: Path) -> Entry:
         with self._lock:
@@ -133,9 +133,12 @@ class Pipelines:
         # Where the folder should be is nothing for callers.
         gone = self._folder is not None and not self._folder.is_dir()
         lacks = "; TRIPTYCH_PIPELINES_DIR names no folder" if gone else ""
-        known = sorted(self._paths())
-        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4)
-        return (f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}") + lacks
+        entries = self.entries()
+        usable = [entry.name for entry in entries if entry.plan]
+        if len(usable) < len(entries):
+            lacks += "; `triptych pipelines list` says what is wrong with others"
+        near = difflib.get_close_matches(name, usable, n=3)
+        return (f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(usable)}") + lacks
 
 
 def files_in(folder: Path) -> dict[str, Path]:
@@ -144,3 +147,9 @@ def files_in(folder: Path) -> dict[str, Path]:
     for ending in (".yml", ".yaml"):
         found |= {path.stem: path for path in folder.glob(f"*{ending}")}
     return found
+
+
+def pipelines_among(entries: Sequence[Entry]) -> list[Entry]:
+    """Leaves out files that are no pipelines but a part of others, which name them: a schema in YAML."""
+    parts = {path for entry in entries for path in entry.stamps if path != entry.path}
+    return [entry for entry in entries if entry.plan or entry.path not in parts]

@@ -32,6 +32,10 @@ def parse(text: str, file: str) -> Node:
         for event in yaml.parse(text, Loader=yaml.SafeLoader):
             if isinstance(event, yaml.AliasEvent):
                 raise _wrong(file, event, f"*{event.anchor} stands for another place; write it out")
+            if getattr(event, "anchor", None):
+                raise _wrong(file, event, f"&{event.anchor}: places have no names here")
+            if getattr(event, "tag", None):  # what has none of its own has None here
+                raise _wrong(file, event, f"the tag {event.tag} is not read here; if it is text, put it in quotes")
             depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
             if depth > _MAX_DEPTH:  # PyYAML takes a time that grows with its square
                 raise _wrong(file, event, "is nested too deeply")

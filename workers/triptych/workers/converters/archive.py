@@ -36,7 +36,10 @@ def convert(path: Path, folder: Path, limits: ConversionLimits) -> Contents:
         raise MediaCorrupt("the archive is empty")
     if len(entries) > limits.max_member_count:  # before anything is unpacked
         raise InputTooLarge(
-            f"the archive holds {len(entries)} documents", limit=limits.max_member_count, value=len(entries)
+            f"the archive holds {len(entries)} documents; at most {limits.max_member_count} are read",
+            limit=limits.max_member_count,
+            value=len(entries),
+            setting="TRIPTYCH_MAX_MEMBER_COUNT",
         )
     for entry in entries:
         members.add(entry.filename, archive.pieces(entry))

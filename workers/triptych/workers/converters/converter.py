@@ -93,6 +93,7 @@ async def convert(
             f"archives and messages in each other are opened {limits.max_depth} deep",
             limit=limits.max_depth,
             value=depth,
+            setting="TRIPTYCH_MAX_UNPACK_DEPTH",
         )
     left = limits.less(member_count=spent.member_count, size_bytes=spent.size_bytes)
     with tempfile.TemporaryDirectory(prefix="triptych-") as name:

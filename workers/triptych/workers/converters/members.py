@@ -67,12 +67,22 @@ class Members:
         self._size_bytes += size_bytes
         most = self._limits.max_bytes
         if self._size_bytes > most:
-            raise InputTooLarge(f"more than {most} bytes come out of it", limit=most, value=self._size_bytes)
+            raise InputTooLarge(
+                f"more than {most} bytes come out of it",
+                limit=most,
+                value=self._size_bytes,
+                setting="TRIPTYCH_MAX_UNPACKED_BYTES",
+            )
 
     def _count(self) -> None:
         most = self._limits.max_member_count
         if len(self.found) >= most:
-            raise InputTooLarge(f"it holds more than {most} documents", limit=most, value=len(self.found) + 1)
+            raise InputTooLarge(
+                f"it holds more than {most} documents",
+                limit=most,
+                value=len(self.found) + 1,
+                setting="TRIPTYCH_MAX_MEMBER_COUNT",
+            )
 
 
 def is_junk(path: str) -> bool:

@@ -37,11 +37,20 @@ class ZipFile:
             raise MediaCorrupt(f"the archive cannot be read: {error}") from error
         entries = self._zip.infolist()
         if len(entries) > MAX_ENTRIES:
-            raise InputTooLarge(f"an archive of {len(entries)} entries", limit=MAX_ENTRIES, value=len(entries))
+            raise InputTooLarge(
+                f"an archive of {len(entries)} entries; at most {MAX_ENTRIES} are looked at",
+                limit=MAX_ENTRIES,
+                value=len(entries),
+            )
         size = sum(entry.file_size for entry in entries)
         packed = path.stat().st_size
         if size > max_bytes:
-            raise InputTooLarge(f"{size} bytes would come out of the archive", limit=max_bytes, value=size)
+            raise InputTooLarge(
+                f"{size} bytes would come out of the archive; at most {max_bytes} may",
+                limit=max_bytes,
+                value=size,
+                setting="TRIPTYCH_MAX_UNPACKED_BYTES",
+            )
         if size > RATIO_FROM_BYTES and size > MAX_RATIO * packed:
             raise InputTooLarge(
                 f"an archive that is {size / packed:.0f} times as large unpacked", limit=MAX_RATIO, value=size / packed
@@ -56,7 +65,9 @@ class ZipFile:
             MediaEncrypted, MediaTypeUnsupported, MediaCorrupt: It has a password, another method or a link; is damaged.
         """
         if entry.flag_bits & 0x1:
-            raise MediaEncrypted("it has a password, which archives are not opened with")
+            raise MediaEncrypted(
+                "it has a password, which archives are not opened with", metadata={"hint": "unpack it first"}
+            )
         if stat.S_ISLNK(entry.external_attr >> 16):
             raise MediaTypeUnsupported("it is a link to a file, not a file")
         if entry.compress_type not in _METHODS:
