@@ -6,6 +6,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import hypothesis
 import pytest
 import redis
 
@@ -20,6 +21,9 @@ def pytest_configure(config):
     keep = {"TRIPTYCH_MODELS_DIR"}
     for name in [name for name in os.environ if name.startswith("TRIPTYCH_") and name not in keep]:
         del os.environ[name]
+    # A busy machine is slow; no test says how long an example may take.
+    hypothesis.settings.register_profile("unhurried", parent=hypothesis.settings(), deadline=None)
+    hypothesis.settings.load_profile("unhurried")
     # A shell that starts the tests in the background has them ignore Ctrl-C, and all that they start.
     if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)

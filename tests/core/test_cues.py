@@ -189,7 +189,7 @@ def visible(text):
     )
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(transcripts(), RULES)
 def test_whatever_the_transcript_every_word_is_shown_once_and_in_order(result, rules):
     found = cues(result, rules)
@@ -205,7 +205,7 @@ def test_whatever_the_transcript_every_word_is_shown_once_and_in_order(result, r
     assert [cue.start_ms for cue in found] == sorted(cue.start_ms for cue in found)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(transcripts(), RULES)
 def test_whatever_the_transcript_the_rules_are_kept(result, rules):
     limits = Limits.of(rules)

@@ -178,7 +178,7 @@ LINES = st.builds(
 )  # fmt: skip
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(LINES, max_size=4), TEXTS)
 def test_whatever_callers_send_is_valid(schema, lines, message):
     failed = OcrPage(page_number=2, error={"code": 3, "message": message})

@@ -192,7 +192,7 @@ def test_a_prompt_without_unknown_placeholders_can_be_filled(text: str) -> None:
 
 
 @given(strategies.text(max_size=200))
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=50)
 def test_no_file_breaks_the_reader(tmp_path: Path, text: str) -> None:
     assert mistakes_of(tmp_path, (HEAD + text).encode("utf-8", "surrogatepass"))
 

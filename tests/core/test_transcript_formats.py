@@ -69,7 +69,7 @@ def test_silence(format_, content):
     assert write(TranscriptionResult(), format_) == content
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(transcripts(), RULES)
 def test_another_parser_reads_the_same_cues_from_subrip(result, rules):
     wanted = cues(result, rules)
@@ -85,7 +85,7 @@ def test_another_parser_reads_the_same_cues_from_subrip(result, rules):
     assert list(srt.sort_and_reindex(found, skip=False)) == found
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(transcripts(), RULES)
 def test_another_parser_reads_the_same_cues_from_webvtt(result, rules):
     wanted = cues(result, rules)
@@ -107,7 +107,7 @@ def unescaped(text):
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow], deadline=None)
+@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(transcripts(), RULES)
 def test_every_segment_has_one_line_in_a_table(result, rules):
     heading, *rows = FORMATS[TSV].write(result, rules).splitlines()

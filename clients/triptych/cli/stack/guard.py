@@ -1,8 +1,9 @@
 """Kills what a supervisor left behind when it died without a word.
 
-Its arguments are process groups, and it reads "+group" and "-group" lines from the supervisor; the end of the pipe is the
-supervisor's end, and every group still on the list is killed. On Linux the kernel kills the children themselves (PR_SET_PDEATHSIG); this also
-covers what they started, and systems without that call. It imports nothing heavy: it runs beside every stack.
+Its arguments are process groups, and it reads "+group" and "-group" lines from the supervisor; the end of the pipe is
+the supervisor's end, and every group still on the list is killed. On Linux the kernel kills the children themselves
+(PR_SET_PDEATHSIG); this also covers what they started, and systems without that call. It imports nothing heavy: it runs
+beside every stack.
 """
 
 from __future__ import annotations
