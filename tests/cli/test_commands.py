@@ -110,6 +110,11 @@ async def test_ask_writes_a_report(server: StandIn, triptych: Triptych, files: l
     assert "01:03.120 - 01:05.480" in page
     told = json.loads((await triptych("ask", "What is due?", *files, "--render", str(folder), "--json")).stdout)
     assert told["report"] == str(folder / "index.html")
+    (folder / "index.html").write_text("<title>Mine</title>")
+    for name, why in ((str(folder), "is no report of ours"), ("", "the name is empty")):
+        refused = await triptych("ask", "What?", *files, "--render", name)
+        assert (refused.exit_code, why in refused.stderr) == (2, True)
+    assert (folder / "index.html").read_text() == "<title>Mine</title>"
 
 
 async def test_ask_ends_with_4_if_the_documents_do_not_say(

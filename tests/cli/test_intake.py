@@ -288,7 +288,10 @@ def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, inbox: Path
         assert result.exit_code == 2, result.output
         return result.stderr
 
-    assert "question: is missing" in check("watch", inbox)
+    assert "question: is missing; give --question, --pipeline or --schema" in check("watch", inbox)
+    assert "prompt: is missing; give --question" in check("watch", inbox, "--kind", "vision")
+    (tmp_path / "semi.csv").write_text("file;question\nnone.png;What?\n")
+    assert "columns are parted by commas, not by ';'" in check("run", tmp_path / "semi.csv")
     assert "pipeline: has no meaning for ocr" in check("watch", inbox, "--kind", "ocr", "--pipeline", "extract")
     assert "have to leave the folder" in check("watch", inbox, "--kind", "ocr", "--done", inbox)
     own = "cannot be the folder of the results"
@@ -301,6 +304,7 @@ def test_wrong_usage_is_said_before_anything_is_sent(tmp_path: Path, inbox: Path
     (tmp_path / "list.csv").write_text("file,colour\nnone.png,\nlist.csv,red\nlist.csv,,x\n")
     said = check("run", tmp_path / "list.csv", "--kind", "ocr")
     assert "3 of 3 orders are wrong" in said
+    assert "request_id" not in said
     for text in ("none.png is not a file", "colour: is none of the fields", "more cells than columns"):
         assert text in said
     assert "is no mbox" in check("mail", tmp_path / "list.csv", "--question", "What is due?")

@@ -96,6 +96,7 @@ def test_the_examples_are_right() -> None:
         (ANSWER.replace("- answer", "- answer: {prompt: ../x}"), ["own.yaml:6: 'prompt' has to be the name of"]),
         (ANSWER + "models: {vision: reader-qwen}\n", ["own.yaml:8: no model is called 'reader-qwen'; did you mean "]),
         (ANSWER + "models:\n  ocr: whisper-base\n", ["own.yaml:9: 'whisper-base' serves transcription jobs, not ocr"]),
+        (ANSWER + "models: {vision: picodet-cdl}\n", ["own.yaml:8: no model is called 'picodet-cdl'; known are "]),
         (ANSWER + "models: {vison: x}\n", ["own.yaml:8: unknown key 'vison'; did you mean 'vision'?"]),
         (CLASSIFY.replace("choices: CHOICES", "prompt_tokens: 300"), ["own.yaml:6: 'classify' needs 'choices'"]),
         (CLASSIFY.replace("CHOICES", "{a: b}"), ["own.yaml:7: 'choices' has to have 2 to 64 choices, not 1"]),
@@ -298,6 +299,14 @@ def test_a_request_has_to_fit_its_pipeline(spec: ReasoningSpec, field: str) -> N
     with pytest.raises(FieldInvalid) as refused:
         chosen(spec, Pipelines(None, CATALOG), "spec")
     assert refused.value.metadata["field"] == field
+
+
+def test_how_sure_an_outcome_is_can_be_asked_where_it_is_known() -> None:
+    sure, any_ = ReasoningConfig(min_confidence=0.9), ReasoningConfig(min_confidence=0)
+    with pytest.raises(FieldInvalid, match="nobody knows how sure"):
+        chosen(ReasoningSpec(pipeline="classify", config=sure), Pipelines(None, CATALOG))
+    chosen(ReasoningSpec(pipeline="classify", config=any_), Pipelines(None, CATALOG))
+    chosen(ReasoningSpec(question="What?", config=sure), Pipelines(None, CATALOG))
 
 
 def test_a_schema_means_extraction() -> None:

@@ -254,6 +254,22 @@ async def test_what_failed_is_done_again_when_it_comes_again(desk: Desk, server:
     assert [(line["state"], line["duplicate_of"]) for line in results(desk)] == [("failed", None), ("done", None)]
 
 
+async def test_of_a_name_the_last_line_counts(desk: Desk, server: StandIn) -> None:
+    outcome, server.jobs.outcome = server.jobs.outcome, {"error": MediaCorrupt("no such stream").to_status()}
+    for _ in range(2):
+        desk.drop("a", b"one")
+        await desk.run()
+    moved: list[str] = []
+    with desk.journal() as journal:
+        assert ([each["line"] for each in journal.failures()], journal.counts()["failed_count"]) == ([2], 1)
+    server.jobs.outcome = outcome
+    desk.drop("a", b"one")
+    await desk.run()
+    with desk.journal() as journal:
+        assert (journal.failures(), journal.counts()["failed_count"]) == ([], 0)
+        assert journal.again(lambda arrival: moved.append(arrival.name)) == len(moved) == 0
+
+
 @pytest.mark.parametrize("error", [SchemaInvalid("no schema"), ApiKeyInvalid("unknown key")])
 async def test_a_wrong_request_ends_the_run_and_touches_no_file(
     desk: Desk, server: StandIn, monkeypatch: pytest.MonkeyPatch, error: Any

@@ -92,7 +92,10 @@ def ask_and_tell(
 
     if render:
         from triptych.cli.report.documents import require
+        from triptych.cli.report.folder import is_free
 
+        if not is_free(render):
+            raise click.BadParameter(f"{render / 'index.html'} is no report of ours", param_hint="--render")
         require(files)
     with server.connect() as client:
         job, result = answer(client, question, files, config, password=password, quietly=quiet(as_json), **how)

@@ -17,6 +17,16 @@ if TYPE_CHECKING:
 CommandT = TypeVar("CommandT", bound=Callable[..., Any])
 
 
+class NamedFolder(click.Path):
+    """A folder; the empty name, of a variable that is not set say, does not stand for the current one."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Gives the path."""
+        if value == "":
+            self.fail("the name is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def _remember_json(context: click.Context, _parameter: click.Parameter, value: bool) -> bool:
     context.find_root().meta["triptych.json"] = value
     return value
@@ -37,7 +47,7 @@ state_dir_option = click.option(
 pages_option = click.option("--pages", default="", metavar="1-3,5", help="Pages to use, from 1; default: all.")
 render_option = click.option(
     "--render",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=NamedFolder(file_okay=False, path_type=Path),
     metavar="DIR",
     help="Also write a report to open in a browser: evidence boxed on its pages, sounds played where they are cited.",
 )

@@ -36,6 +36,9 @@ _KNOWN_LEAVING = "SELECT * FROM arrivals WHERE name = ? AND files = ? AND leaves
 # Of one that stays, a result is for ever: its name, its bytes and what is asked say that it has come before.
 _KNOWN_STAYING = "SELECT * FROM arrivals WHERE name = ? AND key = ? AND NOT leaves AND state != 'again'"
 _UNSENT = "state = 'open' AND key IN (SELECT key FROM requests WHERE job = '' AND state = 'open')"
+# Of a name the last line counts; of one that is under way none does.
+_IS_LAST = "NOT EXISTS (SELECT 1 FROM arrivals b WHERE b.name = a.name AND (b.line > a.line OR b.state = 'open'))"
+_FAILED = f"outcome = 'failed' AND a.state != 'again' AND {_IS_LAST}"
 _ORIGINAL = "SELECT name FROM arrivals WHERE key = ? AND round = ? AND line NOTNULL ORDER BY line LIMIT 1"
 
 
@@ -209,7 +212,7 @@ class Journal:
             move_back: Puts the file of an arrival back where it came from.
         """
         failed = self._base.execute(
-            "SELECT * FROM arrivals WHERE outcome = 'failed' AND state = 'filed' ORDER BY id"
+            f"SELECT * FROM arrivals a WHERE {_FAILED} AND state = 'filed' ORDER BY id"  # noqa: S608 - constants
         ).fetchall()
         for row in failed:
             move_back(_arrival(row))
@@ -245,20 +248,21 @@ class Journal:
                 yield json.loads(row["facts"])
 
     def failures(self) -> list[dict[str, Any]]:
-        """Gives what the results say of those that failed and were not done again, in order."""
-        query = "SELECT facts FROM arrivals WHERE outcome = 'failed' AND state != 'again' ORDER BY line"
+        """Gives what the results say of the names whose last line is a failure, in order."""
+        query = f"SELECT facts FROM arrivals a WHERE {_FAILED} ORDER BY line"  # noqa: S608 - constants
         return [json.loads(row["facts"]) for row in self._base.execute(query)]
 
     def counts(self) -> dict[str, int]:
         """Gives how many there are: open, of those submitted, done, failed, and duplicates among the ended ones."""
-        row = self._base.execute(
-            "SELECT count(*) FILTER (WHERE a.state = 'open') AS open_count,"
+        query = (
+            "SELECT count(*) FILTER (WHERE a.state = 'open') AS open_count,"  # noqa: S608 - constants
             " count(*) FILTER (WHERE a.state = 'open' AND r.job != '') AS submitted_count,"
             " count(*) FILTER (WHERE outcome = 'done') AS done_count,"
-            " count(*) FILTER (WHERE outcome = 'failed' AND a.state != 'again') AS failed_count,"
+            f" count(*) FILTER (WHERE {_FAILED}) AS failed_count,"
             " count(*) FILTER (WHERE duplicate_of NOTNULL) AS duplicate_count"
             " FROM arrivals a JOIN requests r USING (key)"
-        ).fetchone()
+        )
+        row = self._base.execute(query).fetchone()
         return dict(row)
 
     def oldest_open_s(self) -> float:

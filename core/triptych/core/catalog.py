@@ -69,16 +69,21 @@ class Catalog:
         """Every model, by name."""
         return tuple(self._by_name.values())
 
-    def get(self, name: str) -> ModelEntry:
+    def get(self, name: str, kind: JobKind.ValueType | None = None) -> ModelEntry:
         """Gives the model of that name.
+
+        Args:
+            name: As a request has it.
+            kind: Of job that it is wanted for: if there is none of the name, only such are offered.
 
         Raises:
             ModelNotFound: There is none; the message has the nearest names.
         """
         if name in self._by_name:
             return self._by_name[name]
-        near = difflib.get_close_matches(name, self._by_name, n=3, cutoff=0.4)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(self._by_name)}"
+        known = [entry.name for entry in self.entries if kind in {None, entry.kind}]
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"known are {', '.join(known)}"
         raise ModelNotFound(f"no model is called {name!r}; {hint}", metadata={"model": name, "nearest": ",".join(near)})
 
     def for_kind(self, kind: JobKind.ValueType) -> tuple[ModelEntry, ...]:

@@ -153,7 +153,7 @@ class Intake:
 
     def _check_model(self, kind: str, name: str, field: str) -> None:
         try:
-            entry = self._backend.catalog.get(name)
+            entry = self._backend.catalog.get(name, KINDS[kind])
         except ModelNotFound as error:
             error.metadata["field"] = field
             raise

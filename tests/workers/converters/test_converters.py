@@ -2,6 +2,7 @@
 
 import datetime
 import io
+import warnings
 from pathlib import Path
 
 import pytest
@@ -178,6 +179,12 @@ async def test_an_archive_gives_its_documents_without_what_systems_leave():
     assert found.paths == ["a/scan.pdf", "b.txt"]
     assert found.bytes_of(found.members[0].source) == b"%PDF-1.7"
     assert [member.source.display_name for member in found.members] == ["scan.pdf", "b.txt"]
+
+
+async def test_members_of_one_name_can_be_told_apart():
+    with warnings.catch_warnings(action="ignore"):
+        twice = archive([("a.txt", b"one"), ("a.txt", b"two")])
+    assert (await opened(twice, ZIP_TYPE)).paths == ["a.txt", "a.txt (2)"]
 
 
 async def test_an_office_file_that_looks_like_an_archive_is_opened_as_what_it_is():

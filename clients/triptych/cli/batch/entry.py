@@ -79,13 +79,14 @@ class Entry:
         return specs.filled(self.spec, sources)
 
 
-def entry_of(number: int, text: bytes, folder: Path) -> Entry:
+def entry_of(number: int, text: bytes, folder: Path, *, known: Sequence[str] = FIELDS) -> Entry:
     """Reads one line.
 
     Args:
         number: Of the line.
         text: The line.
         folder: Where relative paths begin.
+        known: Fields that it may have.
 
     Raises:
         FieldInvalid: It is no JSON object, or a field is missing or wrong.
@@ -96,7 +97,7 @@ def entry_of(number: int, text: bytes, folder: Path) -> Entry:
         raise FieldInvalid("json", str(error)) from None
     need(isinstance(fields, dict), "json", "must be an object")
     for name in fields:
-        need(name in FIELDS, name, f"is none of the fields {', '.join(FIELDS)}")
+        need(name in known, name, f"is none of the fields {', '.join(known)}")
     need(not ("file" in fields and "files" in fields), "file", "stands beside files")
     names = fields.get("files", [fields["file"]] if "file" in fields else [])
     need(isinstance(names, list) and all(isinstance(name, str) for name in names), "files", "must be paths")

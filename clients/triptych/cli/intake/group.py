@@ -12,7 +12,7 @@ import click
 from triptych.cli.failure import FAILED
 from triptych.cli.intake.desk import Desk, desk_options, opened, out_argument, state_option
 from triptych.cli.intake.display import summary
-from triptych.cli.intake.terms import Terms, terms_of, terms_options
+from triptych.cli.intake.terms import Terms, said_of, terms_of, terms_options
 from triptych.cli.options import json_option
 from triptych.cli.printing import age, echo_json
 
@@ -97,7 +97,7 @@ def watch(
     try:
         order_of("any", folder / "any", terms, leaves=True)
     except FieldInvalid as error:
-        raise click.UsageError(error.message) from None
+        raise click.UsageError(said_of(error)) from None
     for target in (filing.done, filing.failed):
         if target == folder:
             raise click.UsageError("files that are done have to leave the folder that is watched")
@@ -158,7 +158,7 @@ def mail(context: click.Context, *, mailboxes: tuple[Path, ...], desk: Desk, ter
     try:
         _run_all(context, desk, list(orders()))
     except FieldInvalid as error:
-        raise click.UsageError(error.message) from None
+        raise click.UsageError(said_of(error)) from None
 
 
 def _run_all(context: click.Context, desk: Desk, orders: list[Any]) -> None:

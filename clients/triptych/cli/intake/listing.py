@@ -10,12 +10,14 @@ from typing import Any
 
 import click
 
-from triptych.cli.batch.entry import Entry, entry_of, need
+from triptych.cli.batch.entry import FIELDS, Entry, entry_of, need
 from triptych.cli.batch.manifest import MAX_PROBLEMS, check_files, lines
-from triptych.cli.intake.terms import Terms
+from triptych.cli.intake.terms import Terms, said_of
 from triptych.core.errors import FieldInvalid
 from triptych.intake.order import Order
 from triptych.intake.settling import Settling
+
+_FIELDS = tuple(name for name in FIELDS if name != "request_id")
 
 
 def order_of(name: str, file: Path, terms: Terms, *, leaves: bool = False) -> Order:
@@ -45,10 +47,13 @@ def listed(paths: tuple[Path, ...], terms: Terms, *, left_out: Collection[Path] 
         try:
             fields = line if isinstance(line, dict) else json.loads(line)
             need(isinstance(fields, dict), "json", "must be an object")
-            entry = entry_of(1, json.dumps(terms.of(fields)).encode(), folder)
+            need("request_id" not in fields, "request_id", "is made of the bytes and of what is asked")
+            entry = entry_of(1, json.dumps(terms.of(fields)).encode(), folder, known=_FIELDS)
             check_files(entry)
             orders.append(_order(name or entry.id or _first_file(fields), entry))
-        except (FieldInvalid, ValueError, RecursionError) as error:
+        except FieldInvalid as error:
+            problems.append(f"{where}: {said_of(error)}")
+        except (ValueError, RecursionError) as error:
             problems.append(f"{where}: {error}")
     if problems:
         more = f"\n... and {len(problems) - MAX_PROBLEMS} more" if len(problems) > MAX_PROBLEMS else ""
@@ -72,6 +77,9 @@ def _lines(
             # With a byte order mark or without: spreadsheets write one.
             with path.open(encoding="utf-8-sig", newline="") as text_file:
                 reader = csv.DictReader(text_file)
+                names = reader.fieldnames or []
+                if len(names) == 1 and (other := next((mark for mark in ";\t" if mark in names[0]), None)):
+                    raise click.UsageError(f"{path}: columns are parted by commas, not by {other!r}")
                 for row in reader:
                     yield f"{path}, line {reader.line_num}", "", _fields(row), path.parent
         else:
@@ -92,5 +100,4 @@ def _first_file(fields: dict[str, Any]) -> str:
 
 
 def _order(name: str, entry: Entry, *, leaves: bool = False) -> Order:
-    need(not entry.request_id, "request_id", "is made of the bytes and of what is asked")
     return Order(name=name, spec=entry.spec, files=entry.files, options=entry.options, leaves=leaves)

@@ -118,6 +118,15 @@ def terms_of(
     return Terms(fields={name: value for name, value in fields.items() if value} | {"options": options_of_jobs})
 
 
+def said_of(error: FieldInvalid) -> str:
+    """Gives what is wrong with a request, and the options that would mend it where one is missing."""
+    missing = {
+        "prompt: is missing": "--question",
+        "question: is missing": "--question, --pipeline or --schema",
+    }.get(error.message)
+    return f"{error.message}; give {missing}" if missing else error.message
+
+
 def _config(kind: str, model: str, language: str, *, allow_partial: bool) -> dict[str, Any]:
     spoken: dict[str, Any] = {"language_code": language} if language else {}
     written: dict[str, Any] = {"language_codes": [language]} if language else {}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from triptych.cli.report.documents import documents_of
-from triptych.cli.report.page import page
+from triptych.cli.report.page import GENERATOR, page
 from triptych.cli.report.pictures import show_place
 from triptych.cli.report.places import places_of
 
@@ -27,6 +27,12 @@ class Written:
 
     index: Path
     failures: tuple[str, ...]
+
+
+def is_free(folder: Path) -> bool:
+    """Whether a report may go there: no page lies there, or an earlier report."""
+    index = folder / "index.html"
+    return not index.exists() or GENERATOR.encode() in index.read_bytes()
 
 
 def write_report(

@@ -21,6 +21,8 @@ from triptych.cli.report.tables import documents_table, models_table, stages_tab
 if TYPE_CHECKING:
     from triptych.v1.reasoning_pb2 import Answer, ReasoningResult
 
+GENERATOR = "Triptych report"
+"""What the page says that it is made by."""
 _CITATION = re.compile(r"\[([A-Za-z]\w*)\]")
 
 
@@ -68,6 +70,7 @@ def _head(question: str, shown: Sequence[Shown]) -> Html:
         "head",
         tag("meta", charset="utf-8"),
         tag("meta", http_equiv="Content-Security-Policy", content=allowed),
+        tag("meta", name="generator", content=GENERATOR),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="referrer", content="no-referrer"),
         tag("title", question),

@@ -239,7 +239,7 @@ class PlanFile:
                 self._wrong(value, f"has to be the name of a model, not {kind_of(value)}")
                 continue
             try:
-                entry = self._catalog.get(value.value)
+                entry = self._catalog.get(value.value, KINDS[kind])
             except ModelNotFound as error:
                 self._wrong(value, error.message)
                 continue

@@ -9,6 +9,8 @@ from triptych.v1.ocr_pb2 import OcrMode
 from triptych.v1.reasoning_pb2 import ReasoningSpec
 from triptych.v1.reasoning_service_pb2 import QuestionRule
 
+_WITH_CONFIDENCE = ("answer", "extract")
+
 
 def chosen(spec: ReasoningSpec, pipelines: Pipelines, path: str = "") -> Plan:
     """Gives the plan that a request means, if the request is right for it.
@@ -40,6 +42,10 @@ def chosen(spec: ReasoningSpec, pipelines: Pipelines, path: str = "") -> Plan:
         raise FieldInvalid(f"{prefix}output_json_schema", f"must be empty; the pipeline {name!r} does not extract")
     if extracts and not (spec.output_json_schema or plan.schema):
         raise FieldInvalid(f"{prefix}output_json_schema", f"is empty, and {name!r} has no fields of its own")
+    if spec.config.min_confidence > 0 and plan.outcome.name not in _WITH_CONFIDENCE:
+        raise FieldInvalid(
+            f"{prefix}config.min_confidence", f"has no meaning for {name!r}: nobody knows how sure its outcome is"
+        )
     return plan
 
 

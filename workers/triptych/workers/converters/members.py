@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -31,6 +32,7 @@ class Members:
         self._folder = folder
         self._limits = limits
         self._size_bytes = 0
+        self._names: Counter[str] = Counter()
 
     def add(self, path: str, pieces: Iterable[bytes]) -> None:
         """Takes a document.
@@ -49,14 +51,20 @@ class Members:
             raise
         except TriptychError as error:
             (self._folder / file).unlink()
-            self.found.append(Member(path=shown(path), error=error))
+            self.found.append(Member(path=self._named(path), error=error))
             return
-        self.found.append(Member(path=shown(path), file=file))
+        self.found.append(Member(path=self._named(path), file=file))
 
     def refuse(self, path: str, error: TriptychError) -> None:
         """Notes a document that cannot be had."""
         self._count()
-        self.found.append(Member(path=shown(path), error=error))
+        self.found.append(Member(path=self._named(path), error=error))
+
+    def _named(self, path: str) -> str:
+        """Gives the name for people; of two that are called the same the second is "a.txt (2)"."""
+        name = shown(path)
+        self._names[name] += 1
+        return name if self._names[name] == 1 else f"{name} ({self._names[name]})"
 
     def take(self, size_bytes: int) -> None:
         """Counts bytes that come out.
