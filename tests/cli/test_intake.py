@@ -273,6 +273,15 @@ async def test_every_message_of_a_mailbox_is_an_order_with_its_own_result(
         mail.set_content(f"{number} EUR are due.")
         box.add(mail)
     box.close()
+    # What is attached and cannot be read costs only itself, unless somebody wants it otherwise.
+    for number, more in enumerate(((), ("--no-allow-partial",))):
+        args = ("intake", "mail", tmp_path / "box", "--out", tmp_path / f"out{number}", "--question", "What is due?")
+        asking = await deployment.begin(*args, *more)
+        for _ in range(2):
+            record = await deployment.worker.claim("reasoning")
+            assert record.job_spec().reasoning.config.allow_partial_documents is not bool(more)
+            await deployment.worker.succeed(record, JobResult(reasoning={"answer": {"text": "12"}}))
+        assert (await asking.said()).code == 0
     args = ("intake", "mail", tmp_path / "box", "--out", out, "--kind", "ocr")
     said = await deployment.triptych(*args)
     # A message is no picture: each is refused alone, with a reason.

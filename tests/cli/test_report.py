@@ -303,3 +303,7 @@ def test_a_missing_package_is_named_before_anything_is_asked(tmp_path: Path, mon
     require([white(tmp_path / "page.png")])
     with resources.as_file(DATA / "invoice_scan.pdf") as file, pytest.raises(FeatureDisabled, match="pypdfium2"):
         require([file])
+    # Text in UTF-16, which may begin as MPEG audio does, is no sound.
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    (tmp_path / "notes.txt").write_bytes(b"\xff\xfe" + "Pay 12.".encode("utf-16-le"))
+    require([tmp_path / "notes.txt"])

@@ -98,11 +98,11 @@ def watch(
         order_of("any", folder / "any", terms, leaves=True)
     except FieldInvalid as error:
         raise click.UsageError(said_of(error)) from None
+    left_out = (filing.done, filing.failed, *desk.folders(folder))
     for target in (filing.done, filing.failed):
         if target == folder:
             raise click.UsageError("files that are done have to leave the folder that is watched")
         target.mkdir(parents=True, exist_ok=True)
-    left_out = (filing.done, filing.failed, *desk.folders(folder))
     settling = Settling(folder, settle_s=settle_s, recursive=recursive, left_out=left_out)
     counts, _ = desk.run(
         lambda tell: Folder(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from triptych.core.errors import FeatureDisabled
-from triptych.core.media import AUDIO_TYPES, HEAD_BYTES, IMAGE_TYPES, PDF_TYPE, sniff
+from triptych.core.errors import FeatureDisabled, InvalidInput
+from triptych.core.media import AUDIO_TYPES, HEAD_BYTES, IMAGE_TYPES, PDF_TYPE, checked_type
 
 if TYPE_CHECKING:
     from triptych.v1.reasoning_pb2 import ReasoningResult
@@ -60,11 +61,12 @@ def documents_of(result: ReasoningResult, files: Mapping[str, Path]) -> dict[str
 
 
 def media_type_of(file: Path | None) -> str:
-    """Gives a file's media type by its first bytes; empty if there is no file, or none of ours."""
+    """Gives a file's media type by its first bytes and its name; empty if there is no file, or none of ours."""
     if file is None or not file.is_file():
         return ""
-    with file.open("rb") as opened:
-        return sniff(opened.read(HEAD_BYTES))
+    with file.open("rb") as opened, contextlib.suppress(InvalidInput):
+        return checked_type(opened.read(HEAD_BYTES), "", file.name)
+    return ""
 
 
 def require(files: Iterable[Path]) -> None:
