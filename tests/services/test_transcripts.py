@@ -108,7 +108,7 @@ async def test_what_fits_no_message_is_refused_with_the_limit(serve, store, work
     await worker.succeed(await worker.claim("transcription"), blob.name)
     failed = await fails(client.transcription.FormatTranscript(FormatTranscriptRequest(job=name, format=TEXT)))
     assert (failed.code, failed.reason) == ("INVALID_ARGUMENT", "INPUT_TOO_LARGE")
-    assert failed.error.metadata["limit"] == f"{settings.max_message_bytes:g}"
+    assert failed.error.metadata["limit"] == str(settings.max_message_bytes)
 
 
 async def test_the_transcript_of_another_tenant_is_not_found(serve, worker, samples, fails):
