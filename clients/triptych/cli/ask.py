@@ -22,32 +22,15 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("question")
 @click.argument("files", type=options.file_type, nargs=-1, required=True)
-@options.pages_option
-@options.password_option
-@options.model_option
-@options.language_option
-@options.allow_partial_option
-@options.render_option
-@options.data_class_option
-@options.timeout_option
-@options.server_options
-@options.json_option
+@options.question_options
 @click.pass_context
 def ask(
     context: click.Context,
+    /,
     *,
     question: str,
     files: tuple[Path, ...],
-    pages: str,
-    password: str,
-    model: str,
-    language: str,
-    allow_partial: bool,
-    render: Path | None,
-    data_class: str | None,
-    timeout_s: float,
-    server: Server,
-    as_json: bool,
+    **how: Any,
 ) -> None:
     """Answers QUESTION from FILES and shows where the answer stands.
 
@@ -56,40 +39,35 @@ def ask(
 
     Ends with exit code 4 if the documents do not say.
     """
-    config = config_of(model=model, language=language, allow_partial=allow_partial)
-    how: dict[str, Any] = {"pages": pages, "password": password, "timeout_s": timeout_s, "data_class": data_class}
-    ask_and_tell(context, server, question, files, config, render=render, as_json=as_json, **how)
+    ask_and_tell(context, question, files, **how)
 
 
-def config_of(
-    *, model: str, language: str, allow_partial: bool, min_confidence: float | None = None
-) -> ReasoningConfig:
-    """Gives the options of a question."""
-    from triptych.v1.reasoning_pb2 import ReasoningConfig
+def ask_and_tell(
+    context: click.Context,
+    question: str,
+    files: tuple[Path, ...],
+    *,
+    server: Server,
+    model: str,
+    language: str,
+    allow_partial: bool,
+    render: Path | None,
+    as_json: bool,
+    password: str,
+    min_confidence: float | None = None,
+    **how: Any,
+) -> None:
+    """Asks, tells the answer and writes its report; ends with exit code 4 if the documents do not say.
+
+    The keywords are those of `options.question_options`, and what `answer` takes.
+    """
+    from triptych.v1.reasoning_pb2 import AnswerStatus, ReasoningConfig
 
     config = ReasoningConfig(min_confidence=min_confidence, allow_partial_documents=allow_partial)
     config.generation.model = model
     if language:
         config.ocr.language_codes.append(language)
         config.transcription.language_code = language
-    return config
-
-
-def ask_and_tell(
-    context: click.Context,
-    server: Server,
-    question: str,
-    files: tuple[Path, ...],
-    config: ReasoningConfig,
-    *,
-    render: Path | None,
-    as_json: bool,
-    password: str,
-    **how: Any,
-) -> None:
-    """Asks, tells the answer and writes its report; ends with exit code 4 if the documents do not say."""
-    from triptych.v1.reasoning_pb2 import AnswerStatus
-
     if render:
         from triptych.cli.report.documents import require
         from triptych.cli.report.folder import is_free

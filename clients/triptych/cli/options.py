@@ -140,3 +140,13 @@ def page_ranges(text: str) -> list[PageRange]:
             raise click.BadParameter(f"{part!r} runs backwards", param_hint="--pages")
         ranges.append(PageRange(first_page=int(first), last_page=last_page))
     return ranges
+
+
+def question_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what every question over documents takes, whichever pipeline answers it."""
+    for option in (
+        json_option, server_options, timeout_option, data_class_option, render_option, allow_partial_option,
+        language_option, model_option, password_option, pages_option,
+    ):  # fmt: skip
+        command = option(command)
+    return command

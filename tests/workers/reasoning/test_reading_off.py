@@ -288,4 +288,7 @@ def test_values_lie_in_their_text(text: str, shape: Shape) -> None:
 
 @given(st.text(max_size=80))
 def test_any_question_can_be_taken_apart(question: str) -> None:
-    read_off(question, STATEMENT)
+    text = read_page("d1", STATEMENT).text
+    for found in read_off(question, STATEMENT):
+        assert found.value
+        assert all(0 <= start < end <= len(text) for _, start, end in found.places)
